@@ -1,0 +1,106 @@
+"""What is known about the robustness of each test point: `RadiusBounds`, and the conventions behind it.
+
+Conventions (cited everywhere else)
+-----------------------------------
+* The *radius* of (x, y) is the smallest l2 norm of a perturbation, in the units of the preprocessed input, after
+  which the classifier may answer something other than y.
+* A misclassified point has radius 0.
+* A tie is an attack: the constraints of the papers are ``<=``.
+* The robust error at threshold epsilon is ``error(epsilon) = mean(radius <= epsilon)``.
+* K is odd.
+* ``lower`` is proven: the true radius is never below it. ``upper`` is witnessed by a perturbation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Status(StrEnum):
+    """How much is known about a point's radius; `advice` says what to do about each."""
+
+    EXACT = "exact"
+    MISCLASSIFIED = "misclassified"
+    TIED = "tied"
+    BOUNDED = "bounded"
+    UNREACHABLE = "unreachable"
+    TIME_LIMIT = "time_limit"
+
+    @property
+    def advice(self) -> str:
+        """One sentence: what the status means and what, if anything, to do."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Status.EXACT: "lower and upper agree to the solver's tolerance; nothing to do.",
+    Status.MISCLASSIFIED: "the unperturbed point is already misclassified, so its radius is 0; nothing to do.",
+    Status.TIED: "another class is exactly as near as the label's own, and a tie is an attack, so its radius is 0 "
+    "up to rounding; look for duplicate points with different labels.",
+    Status.BOUNDED: "only bounds are known; tighten them with an exact method or a stronger attack.",
+    Status.UNREACHABLE: "no allowed perturbation changes the answer, so both bounds are infinite; "
+    "check the box if this surprises.",
+    Status.TIME_LIMIT: "the time ran out with a gap left between the bounds; allow more time.",
+}
+
+
+@dataclass(frozen=True)
+class RadiusBounds:
+    """Lower and upper bounds of the radius of n test points, in their order.
+
+    Attributes
+    ----------
+    lower : (n,) float64, proven lower bound of the radius
+    upper : (n,) float64, norm of the best perturbation found, or ``inf`` where none was looked for
+    status : (n,) array of `Status` values (strings)
+    perturbation : (n, d) float64 or None; row i added to point i makes another class at least as near
+    certificate : proof of ``lower`` that `arml.certify.recheck` can check without the solver, or None
+    """
+
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    status: NDArray[np.str_]
+    perturbation: NDArray[np.float64] | None = None
+    certificate: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.lower)
+        if len(self.upper) != n or len(self.status) != n:
+            raise ValueError(
+                f"lower, upper and status must have one length, got {n}, {len(self.upper)}, {len(self.status)}"
+            )
+        if self.perturbation is not None and len(self.perturbation) != n:
+            raise ValueError(f"perturbation has {len(self.perturbation)} rows for {n} points")
+        if np.isnan(self.lower).any() or np.isnan(self.upper).any():
+            raise ValueError("a bound is NaN; a status must say what happened instead")
+        crossed = np.flatnonzero(self.lower > self.upper)
+        if crossed.size:
+            i = int(crossed[0])
+            raise ValueError(f"point {i}: lower bound {self.lower[i]!r} exceeds upper bound {self.upper[i]!r}")
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    def __iter__(self) -> Iterator[tuple[float, float, str]]:
+        return ((float(lo), float(up), str(st)) for lo, up, st in zip(self.lower, self.upper, self.status, strict=True))
+
+    @property
+    def gap(self) -> NDArray[np.float64]:
+        """(n,) relative gap ``(upper - lower) / upper``; 0 where both are 0 or both are infinite."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gap = (self.upper - self.lower) / self.upper
+        return np.where(self.upper == self.lower, 0.0, np.where(np.isinf(self.upper), 1.0, gap))
+
+    def certified_error(self, epsilon: float) -> float:
+        """Fraction of points whose robustness at ``epsilon`` is not proven: mean(lower <= epsilon), eq. (3)."""
+        return float(np.mean(self.lower <= epsilon))
+
+    def empirical_error(self, epsilon: float) -> float:
+        """Fraction of points broken by a perturbation of norm at most ``epsilon``: mean(upper <= epsilon), eq. (4)."""
+        return float(np.mean(self.upper <= epsilon))
