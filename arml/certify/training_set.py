@@ -1,0 +1,55 @@
+"""Training points prepared for certification: sorted by class and mapped by the metric once for all test points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from arml.certify.rounding import RoundingBounds
+from arml.geometry import Mahalanobis
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Training points in class order, on the CPU and on the device.
+
+    Attributes
+    ----------
+    X (n, d) points; P (n, d) rows ``M x_i``; Z_device (n, r) points embedded by G; P_device (n, d);
+    sq_norm_device (n,) squared norms of the rows of P; order (n,) indices in the caller's order;
+    classes : label to the slice of its rows
+    """
+
+    X: Array
+    P: Array
+    Z_device: torch.Tensor
+    P_device: torch.Tensor
+    sq_norm_device: torch.Tensor
+    order: Integers
+    classes: dict[int, slice]
+    metric: Mahalanobis
+    rounding: RoundingBounds
+
+    @classmethod
+    def build(cls, metric: Mahalanobis, X: Array, y: Integers, device: torch.device) -> TrainingSet:
+        """Sort and map the training points X (n, d) with labels y (n,)."""
+        order = np.argsort(y, kind="stable")
+        labels, starts = np.unique(y[order], return_index=True)
+        ends = np.append(starts[1:], len(y))
+        classes = {int(c): slice(int(a), int(b)) for c, a, b in zip(labels, starts, ends, strict=True)}
+        X = np.ascontiguousarray(X[order])
+        G = torch.from_numpy(metric.components).to(device)
+        Z = torch.from_numpy(X).to(device) @ G.T
+        P = Z @ G
+        return cls(X, P.cpu().numpy(), Z, P, (P * P).sum(-1), order, classes, metric, RoundingBounds.of(metric, X))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the matrix products run."""
+        return self.Z_device.device

@@ -1,0 +1,218 @@
+"""K-nearest-neighbour classification under a Mahalanobis metric, and the way in to its robustness radii.
+
+knn = MahalanobisKNN(n_neighbors=1, metric=metric).fit(X_train, y_train)
+knn.predict(X)                # labels
+knn.exact_radius(X, y)        # RadiusBounds: how far each point can be pushed before the answer may change
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from arml.certify.one_nn import exact_radii
+from arml.devices import resolve_device
+from arml.geometry import Mahalanobis, as_mahalanobis, sq_dist_matrix
+from arml.radii import RadiusBounds
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class InvalidInputError(ValueError):
+    """Points or labels cannot be used: the message says which, where and why."""
+
+
+class MahalanobisKNN:
+    """K-nearest-neighbour classifier under ``d_M`` with majority vote.
+
+    Among classes with the same number of votes the smallest label wins; among training points at the same computed
+    distance the first one counts. Robustness never relies on either: there, a tie is an attack (`arml.radii`).
+
+    Parameters
+    ----------
+    n_neighbors : K, odd
+    metric : "euclidean", a (d, d) positive semi-definite array, an object with ``components_`` (r, d), or a fitted
+        learner with ``get_mahalanobis_matrix()``, such as every metric-learn estimator
+    device : "cpu", "cuda" or "auto"; all computations are in float64
+    memory_budget : bytes for arrays of (test points at a time) by (training points)
+
+    Attributes
+    ----------
+    metric_ : the `Mahalanobis` metric in use
+    X_train_ (n, d), y_train_ (n,), classes_ (C,) : the training set and its labels
+    device_ : the torch device that ``device`` resolved to
+    """
+
+    def __init__(
+        self,
+        n_neighbors: int = 1,
+        metric: Any = "euclidean",
+        *,
+        device: str = "cpu",
+        memory_budget: int = 256 * 2**20,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.device = device
+        self.memory_budget = memory_budget
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> MahalanobisKNN:
+        """Keep the training points X (n, d) with integer labels y (n,).
+
+        Raises
+        ------
+        InvalidInputError
+            If X is not finite, y is not integer, their lengths differ, there is only one class, K is even or less than
+            1, or K is larger than the training set.
+        InvalidMetricError
+            If the metric is not positive semi-definite or has another dimension.
+        DeviceError
+            If the device does not exist.
+        """
+        X_train = _points(X, "X_train")
+        y_train = _labels(y, len(X_train), "y_train")
+        K = self.n_neighbors
+        if isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 1 or K % 2 == 0:
+            raise InvalidInputError(f"n_neighbors must be an odd positive integer, got {K!r}")
+        if len(X_train) < K:
+            raise InvalidInputError(f"n_neighbors={K} is larger than the training set of {len(X_train)} points")
+        classes = np.unique(y_train)
+        if len(classes) < 2:
+            raise InvalidInputError(
+                f"y_train holds only class {classes[0]}; a classifier of one class cannot be attacked or certified"
+            )
+        self.device_ = resolve_device(self.device)
+        self.metric_: Mahalanobis = as_mahalanobis(self.metric, X_train.shape[1])
+        self.X_train_, self.y_train_, self.classes_ = X_train, y_train, classes
+        return self
+
+    def predict(self, X: ArrayLike) -> Integers:
+        """Labels (t,) of the points X (t, d) by majority vote of their K nearest training points.
+
+        Raises
+        ------
+        InvalidInputError
+            If the classifier is not fitted, or X is not a finite (t, d) array.
+        """
+        points = self._test_points(X)
+        votes_of = np.searchsorted(self.classes_, self.y_train_)
+        predicted = np.empty(len(points), dtype=np.int64)
+        for chunk, nearest in self._nearest(points):
+            votes = votes_of[nearest]
+            counts = np.zeros((len(nearest), len(self.classes_)), dtype=np.int64)
+            np.add.at(counts, (np.arange(len(nearest))[:, None], votes), 1)
+            predicted[chunk] = self.classes_[counts.argmax(axis=1)]
+        return predicted
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Accuracy on the points X (t, d) with labels y (t,)."""
+        points = self._test_points(X)
+        return float(np.mean(self.predict(points) == _labels(y, len(points), "y")))
+
+    def exact_radius(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        box: tuple[float, float] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> RadiusBounds:
+        """Exact minimal adversarial perturbations of the points X (t, d) with labels y (t,), for K = 1.
+
+        Solves eq. (13) of *Provably Robust Metric Learning*; see `arml.certify.one_nn`. ``lower`` is proven and
+        ``upper`` attained by ``perturbation``, to a relative gap of at most 1e-6 (status "exact"). Misclassified and
+        tied points have radius 0.
+
+        Parameters
+        ----------
+        box : optional (low, high) range that every coordinate of the perturbed point must stay in
+        progress : called with the number of points just finished
+
+        Raises
+        ------
+        InvalidInputError
+            If the classifier is not fitted, the points or labels cannot be used, or the box is empty.
+        NotImplementedError
+            If ``n_neighbors`` is not 1.
+        """
+        points = self._test_points(X)
+        labels = _labels(y, len(points), "y")
+        if self.n_neighbors != 1:
+            raise NotImplementedError(
+                f"exact radii are available for n_neighbors=1, this classifier has n_neighbors={self.n_neighbors}"
+            )
+        return exact_radii(
+            self.metric_,
+            self.X_train_,
+            self.y_train_,
+            points,
+            labels,
+            box=_box(box),
+            device=self.device_,
+            memory_budget=self.memory_budget,
+            progress=progress,
+        )
+
+    def _test_points(self, X: ArrayLike) -> Array:
+        if not hasattr(self, "X_train_"):
+            raise InvalidInputError("this MahalanobisKNN is not fitted; call fit(X_train, y_train) first")
+        points = _points(X, "X")
+        if points.shape[1] != self.X_train_.shape[1]:
+            raise InvalidInputError(f"X has {points.shape[1]} features, the training set has {self.X_train_.shape[1]}")
+        return points
+
+    def _nearest(self, points: Array) -> Iterator[tuple[slice, Integers]]:
+        """Slices of the points with the indices (t, K) of their nearest training points, a chunk at a time."""
+        G = torch.from_numpy(self.metric_.components).to(self.device_)
+        Z = torch.from_numpy(self.X_train_).to(self.device_) @ G.T
+        rows = max(1, self.memory_budget // (8 * 3 * len(Z)))
+        for start in range(0, len(points), rows):
+            chunk = slice(start, min(start + rows, len(points)))
+            C = sq_dist_matrix(torch.from_numpy(points[chunk]).to(self.device_) @ G.T, Z)
+            if self.n_neighbors == 1:
+                nearest = C.argmin(dim=1, keepdim=True)
+            else:
+                nearest = C.topk(self.n_neighbors, dim=1, largest=False).indices
+            yield chunk, nearest.cpu().numpy()
+
+
+def _points(X: ArrayLike, name: str) -> Array:
+    """X as a finite, C-contiguous float64 array (n, d)."""
+    try:
+        array = np.ascontiguousarray(np.asarray(X), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name} cannot be read as numbers: {error}") from error
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise InvalidInputError(
+            f"{name} must be two-dimensional (points, features), got shape {array.shape}; reshape one point to (1, -1)"
+        )
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise InvalidInputError(f"{name} holds {array[row, column]} at row {row}, column {column}; it must be finite")
+    return array
+
+
+def _labels(y: ArrayLike, length: int, name: str) -> Integers:
+    """The integer labels y (length,) as int64."""
+    array = np.asarray(y)
+    if array.shape != (length,):
+        raise InvalidInputError(f"{name} has shape {array.shape}, expected one label for each of the {length} points")
+    if array.dtype.kind in "iub":
+        return array.astype(np.int64)
+    if array.dtype.kind == "f" and bool((array == np.round(array)).all()):
+        return array.astype(np.int64)
+    raise InvalidInputError(f"{name} must hold integer class labels, got type {array.dtype}; encode them as 0..C-1")
+
+
+def _box(box: tuple[float, float] | None) -> tuple[float, float] | None:
+    if box is None:
+        return None
+    low, high = float(box[0]), float(box[1])
+    if not low <= high:
+        raise InvalidInputError(f"the box ({low}, {high}) is empty; pass (low, high) with low <= high")
+    return low, high

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+import arml
+from arml.devices import DeviceError
+from arml.neighbors import InvalidInputError
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(11)
+    return rng.normal(size=(90, 4)), rng.integers(3, size=90), rng.normal(size=(200, 4))
+
+
+@pytest.mark.parametrize("k", [1, 3, 11])
+def test_predictions_equal_scikit_learn_under_the_same_metric(data, k):
+    X, y, points = data
+    G = np.random.default_rng(0).normal(size=(4, 4))
+    ours = arml.MahalanobisKNN(k, metric=G.T @ G).fit(X, y).predict(points)
+    theirs = KNeighborsClassifier(k).fit(X @ G.T, y).predict(points @ G.T)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_labels_need_not_start_at_zero_and_chunks_change_nothing(data):
+    X, y, points = data
+    knn = arml.MahalanobisKNN(3).fit(X, 10 * y - 5)
+    small = arml.MahalanobisKNN(3, memory_budget=8 * 3 * 90 * 7).fit(X, 10 * y - 5)
+    np.testing.assert_array_equal(knn.predict(points), small.predict(points))
+    assert set(knn.predict(points)) <= {-5, 5, 15}
+
+
+def test_score_is_the_accuracy(data):
+    X, y, points = data
+    knn = arml.MahalanobisKNN(1).fit(X, y)
+    assert knn.score(X, y) == 1.0
+    assert knn.score(points, knn.predict(points)) == 1.0
+
+
+def test_radius_is_zero_exactly_where_the_prediction_is_wrong(data):
+    X, y, points = data
+    labels = np.random.default_rng(1).integers(3, size=200)
+    knn = arml.MahalanobisKNN(1).fit(X, y)
+    bounds = knn.exact_radius(points, labels)
+    np.testing.assert_array_equal(bounds.upper == 0, knn.predict(points) != labels)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2, 1.0, True, "3"])
+def test_k_must_be_odd_and_positive(data, k):
+    with pytest.raises(InvalidInputError, match="odd positive integer"):
+        arml.MahalanobisKNN(k).fit(*data[:2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda X, y: (np.where(X[3, 2] == X, np.nan, X), y), "nan at row 3, column 2"),
+        (lambda X, y: (X[:, 0], y), "two-dimensional"),
+        (lambda X, y: (X, y[:-1]), "one label for each of the 90 points"),
+        (lambda X, y: (X, y + 0.5), "integer class labels"),
+        (lambda X, y: (X, np.array(["a"] * 90)), "integer class labels"),
+        (lambda X, y: (X, np.zeros(90, int)), "only class 0"),
+        (lambda X, y: (X[:2], np.array([0, 1])), "larger than the training set of 2"),
+        (lambda X, y: ([["a", "b"]], [1]), "cannot be read as numbers"),
+    ],
+)
+def test_unusable_training_sets_are_refused(data, spoil, message):
+    with pytest.raises(InvalidInputError, match=message):
+        arml.MahalanobisKNN(3).fit(*spoil(data[0].copy(), data[1]))
+
+
+def test_unusable_test_points_are_refused(data):
+    X, y, points = data
+    with pytest.raises(InvalidInputError, match="not fitted"):
+        arml.MahalanobisKNN(1).predict(points)
+    knn = arml.MahalanobisKNN(1).fit(X, y)
+    with pytest.raises(InvalidInputError, match="3 features, the training set has 4"):
+        knn.predict(points[:, :3])
+    with pytest.raises(InvalidInputError, match="empty"):
+        knn.exact_radius(points, y[:1].repeat(200), box=(1.0, 0.0))
+    with pytest.raises(NotImplementedError, match="n_neighbors=1"):
+        arml.MahalanobisKNN(3).fit(X, y).exact_radius(points[:1], y[:1])
+
+
+def test_a_device_that_is_not_there_is_an_error(data):
+    import torch
+
+    if torch.cuda.is_available():
+        knn = arml.MahalanobisKNN(1, device="cuda").fit(*data[:2])
+        np.testing.assert_array_equal(knn.predict(data[2]), arml.MahalanobisKNN(1).fit(*data[:2]).predict(data[2]))
+    else:
+        with pytest.raises(DeviceError, match="device=cpu"):
+            arml.MahalanobisKNN(1, device="cuda").fit(*data[:2])
+    with pytest.raises(DeviceError, match="unknown device"):
+        arml.MahalanobisKNN(1, device="gpu").fit(*data[:2])
+
+
+def test_no_points_give_no_radii(data):
+    X, y, _ = data
+    bounds = arml.MahalanobisKNN(1).fit(X, y).exact_radius(np.empty((0, 4)), np.empty(0, int))
+    assert len(bounds) == 0
+    assert bounds.perturbation.shape == (0, 4)
