@@ -168,7 +168,12 @@ def triplet_radius(x_pos: TensorOrArray, x_neg: TensorOrArray, x: TensorOrArray,
 
 
 def _finite_matrix(value: ArrayLike, name: str) -> Array:
-    array = np.asarray(value, dtype=np.float64)
+    array = np.asarray(value)
+    if np.iscomplexobj(array):
+        raise InvalidMetricError(
+            f"{name} is complex, as eigen-solvers return for singular problems; refit without constant features"
+        )
+    array = array.astype(np.float64)
     if array.ndim != 2 or array.size == 0:
         raise InvalidMetricError(f"{name} must be a non-empty two-dimensional array, got shape {array.shape}")
     if not np.isfinite(array).all():

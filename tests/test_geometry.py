@@ -68,6 +68,7 @@ def test_indistinguishable_points_have_margin_zero_and_a_finite_gradient():
         ([[1.0, 0.5], [0.0, 1.0]], "symmetric"),
         ([[1.0, 0.0], [0.0, -0.1]], "positive semi-definite"),
         ([[1.0, np.nan], [np.nan, 1.0]], "row 0, column 1"),
+        ([[1.0 + 1e-3j, 0.0], [0.0, 1.0]], "complex"),
         ([[1.0, 0.0]], "square"),
         ([1.0, 2.0], "two-dimensional"),
         (np.empty((0, 0)), "non-empty"),
