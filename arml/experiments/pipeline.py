@@ -1,0 +1,249 @@
+"""The only orchestrator: dataset, metric, evaluation, in this order, each found in the store or made and kept there.
+
+What enters a record's id
+-------------------------
+The digests of dataset and metric, the method with its parameters, the seed, the evaluation with its settings, and the
+``VERSION`` of each stage used. Not: device, threads, output and data folders, which must not change a number; the grid
+of radii, which is only a choice of thresholds to report (a record found under another grid keeps the one it was made
+with); the path of a user's metric, whose content counts instead.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from arml.datasets import Dataset, load_dataset, protocol
+from arml.devices import resolve_device
+from arml.experiments.config import FromFileConfig, RunConfig, parameters
+from arml.experiments.evaluations import EVALUATIONS, Inputs
+from arml.experiments.progress import say
+from arml.experiments.provenance import provenance
+from arml.experiments.store import Address, Record, Store
+from arml.geometry import as_mahalanobis
+from arml.learners import StoredMetric, baselines, load_metric, make_learner, save_metric
+from arml.learners import arml as arml_learner
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: its record, its errors at the reported radii (None where it has no radii), and the time."""
+
+    config: RunConfig
+    device: str
+    record: Record
+    clean_error: float | None
+    errors: Mapping[float, float]
+    seconds: float
+
+    @property
+    def summary(self) -> str:
+        """One line for the user."""
+        parts = [f"{self.config.dataset.name} {self.config.method.name} {self.config.evaluation.name}:"]
+        if self.clean_error is not None:
+            at = ", ".join(f"{radius:g}: {error:.3f}" for radius, error in self.errors.items())
+            parts.append(f"clean error {self.clean_error:.3f}, errors at radius {at};")
+        parts.append(f"{self.seconds:.1f} s on {self.device};")
+        parts.append(f"{'found' if self.record.found else 'made'} {self.record.folder}")
+        return " ".join(parts)
+
+
+def run(config: RunConfig) -> Outcome:
+    """Carry out one run and return what came of it; whatever of it is in the store already is not computed again.
+
+    ``config`` must have passed `arml.experiments.checks`. Raises the errors of the stages: `DatasetError`,
+    `DeviceError`, `MetricFileError`, `InvalidMetricError` and so on.
+    """
+    started = time.monotonic()
+    device = str(resolve_device(config.device))
+    store = Store(Path(config.output.runs).expanduser())
+    store.clean()
+    with _limited_threads(config.threads):
+        data = load_dataset(config.dataset.name, config.data.root, download=config.data.download)
+        metric_record = _metric(config, data, store, device)
+        metric = load_metric(metric_record.folder / "metric.npz")
+        record = _evaluation(config, data, metric, metric_record, store, device)
+    clean_error, errors = _errors(record, config.grid)
+    return Outcome(config, device, record, clean_error, errors, time.monotonic() - started)
+
+
+def metric_address(config: RunConfig, dataset_digest: str, file_digest: str | None = None) -> Address:
+    """Where the metric of a run is kept; ``file_digest`` is that of the user's own metric with ``method=from_file``."""
+    key = _common_key(config, dataset_digest) | {"stage": "metrics"}
+    if file_digest is not None:
+        key["file_digest"] = file_digest
+    return Address("metrics", f"{config.dataset.name}-{config.method.name}", key)
+
+
+def evaluation_address(config: RunConfig, dataset_digest: str, metric_digest: str) -> Address:
+    """Where the evaluation of a run is kept."""
+    evaluation = EVALUATIONS[config.evaluation.name]
+    common = _common_key(config, dataset_digest)
+    key = common | {
+        "stage": evaluation.stage,
+        "metric_digest": metric_digest,
+        "evaluation": {"name": config.evaluation.name, **evaluation.settings(config)},
+        "versions": {**_versions(config), **evaluation.versions},
+    }
+    label = f"{config.dataset.name}-{config.method.name}"
+    if evaluation.stage != "boundary":
+        label += f"-{config.evaluation.name}"
+    return Address(evaluation.stage, label, key)
+
+
+def _common_key(config: RunConfig, dataset_digest: str) -> dict[str, object]:
+    return {
+        "dataset": {"name": config.dataset.name, "digest": dataset_digest},
+        "method": {"name": config.method.name, "params": _method_params(config)},
+        "seed": config.seed,
+        "versions": _versions(config),
+    }
+
+
+def _versions(config: RunConfig) -> dict[str, int]:
+    versions = {"datasets.protocol": protocol.VERSION}
+    if config.method.name == "arml":
+        versions["learners.arml"] = arml_learner.VERSION
+    elif not isinstance(config.method, FromFileConfig):
+        versions["learners.baselines"] = baselines.VERSION
+    return versions
+
+
+def _method_params(config: RunConfig) -> dict[str, object]:
+    params = parameters(config.method)
+    params.pop("path", None)
+    return params
+
+
+def _metric(config: RunConfig, data: Dataset, store: Store, device: str) -> Record:
+    if isinstance(config.method, FromFileConfig):
+        assert config.method.path is not None
+        given = load_metric(Path(config.method.path).expanduser())
+        address = metric_address(config, data.digest, given.digest)
+        return store.obtain(address, lambda folder: _keep_metric(config, data, given, folder, device))
+    address = metric_address(config, data.digest)
+    # Beside the records and not in the record's temporary folder, which dies with the process.
+    checkpoint = store.root / ".checkpoints" / f"{address.id}-{device.replace(':', '-')}.pt"
+    return store.obtain(address, lambda folder: _learn_metric(config, data, folder, device, checkpoint))
+
+
+def _learn_metric(config: RunConfig, data: Dataset, folder: Path, device: str, checkpoint: Path) -> dict[str, object]:
+    """Learn and write the metric; ARML resumes from ``checkpoint`` where an earlier process left one."""
+    started = time.monotonic()
+    params = _method_params(config)
+    if config.method.name == "arml":
+        params |= {"verbose": True, "checkpoint_path": str(checkpoint)}
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        say(f"{data.name} {config.method.name}: learning the metric (metric-learn gives no estimate of the time left)")
+    learner = make_learner(config.method.name, params, random_state=config.seed, device=device)
+    learner.fit(data.X_train, data.y_train)
+    report: dict[str, object] = dict(getattr(learner, "fit_report_", {}))
+    return _write_metric(config, data, learner.components_, report, folder, device, time.monotonic() - started)
+
+
+def _keep_metric(config: RunConfig, data: Dataset, given: StoredMetric, folder: Path, device: str) -> dict[str, object]:
+    """A copy of the user's metric, so that the records made from it stay whole when the file changes."""
+    as_mahalanobis(given, data.n_features)  # refuse another dimension before anything is kept
+    report: dict[str, object] = {"source": given.path, "source_provenance": dict(given.provenance)}
+    return _write_metric(config, data, given.components_, report, folder, device, 0.0)
+
+
+def _write_metric(
+    config: RunConfig,
+    data: Dataset,
+    components: np.ndarray,
+    report: dict[str, object],
+    folder: Path,
+    device: str,
+    seconds: float,
+) -> dict[str, object]:
+    origin = {"dataset": _dataset_section(data), "method": _method_section(config), "fit_report": report}
+    save_metric(folder / "metric.npz", components, origin)
+    digest = load_metric(folder / "metric.npz").digest
+    return {
+        "dataset": _dataset_section(data),
+        "method": _method_section(config),
+        "metric": {"digest": digest, "fit_report": report},
+        "provenance": provenance(device=device, threads=torch.get_num_threads(), wall_seconds=seconds),
+    }
+
+
+def _evaluation(
+    config: RunConfig, data: Dataset, metric: StoredMetric, metric_record: Record, store: Store, device: str
+) -> Record:
+    evaluation = EVALUATIONS[config.evaluation.name]
+
+    def make(folder: Path) -> dict[str, object]:
+        started = time.monotonic()
+        evaluation.compute(Inputs(config, data, metric, device), folder)
+        seconds = time.monotonic() - started
+        return {
+            "dataset": _dataset_section(data),
+            "method": _method_section(config),
+            "metric": {
+                "digest": metric.digest,
+                "id": metric_record.content["id"],
+                "fit_report": metric_record.content["metric"]["fit_report"],
+            },
+            "evaluation": {
+                "name": config.evaluation.name,
+                "k": config.k,
+                "n_eval": config.n_eval,
+                "seed": config.seed,
+                "radii": config.grid,
+                **parameters(config.evaluation),
+            },
+            "provenance": provenance(device=device, threads=torch.get_num_threads(), wall_seconds=seconds),
+        }
+
+    return store.obtain(evaluation_address(config, data.digest, metric.digest), make)
+
+
+def _dataset_section(data: Dataset) -> dict[str, object]:
+    return {
+        "name": data.name,
+        "digest": data.digest,
+        "n_train": len(data.X_train),
+        "n_test": len(data.X_test),
+        "n_features": data.n_features,
+        "n_classes": data.n_classes,
+    }
+
+
+def _method_section(config: RunConfig) -> dict[str, object]:
+    return {"name": config.method.name, "params": _method_params(config), "random_state": config.seed}
+
+
+def _errors(record: Record, grid: list[float]) -> tuple[float | None, dict[float, float]]:
+    """Clean error and error at each radius of ``grid``, read back from the record's points."""
+    path = record.folder / "points.csv"
+    if not path.exists():
+        return None, {}
+    with path.open(newline="", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    lower = np.array([float(point["lower"]) for point in points])
+    wrong = np.array([point["label"] != point["prediction"] for point in points])
+    return float(wrong.mean()), {radius: float((lower <= radius).mean()) for radius in grid}
+
+
+@contextmanager
+def _limited_threads(threads: int | None) -> Iterator[None]:
+    if threads is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)

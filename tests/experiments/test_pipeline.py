@@ -1,0 +1,234 @@
+"""The pipeline: what a run leaves behind, what its identity depends on, and that nothing is computed twice."""
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arml.certify import OneNNCertificate
+from arml.datasets import load_dataset, protocol
+from arml.experiments import pipeline
+from arml.experiments.config import FromFileConfig, RunConfig
+from arml.experiments.evaluations import EVALUATIONS
+from arml.experiments.pipeline import Outcome, evaluation_address, metric_address, run
+from arml.geometry import InvalidMetricError
+from arml.learners import arml as arml_learner
+from arml.learners import baselines, load_metric, save_metric
+from arml.neighbors import MahalanobisKNN
+from arml.reports.records import read_boundary_record, read_radii_record
+
+from .composing import compose_run
+
+DATASET, METRIC = "d" * 64, "e" * 64
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    runs = tmp_path_factory.mktemp("runs")
+    return run(compose_run("dataset=toy", "n_eval=5", "seed=7", "device=cpu", f"output.runs={runs}"))
+
+
+def points(outcome: Outcome) -> list[dict[str, str]]:
+    with (outcome.record.folder / "points.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_points_are_the_exact_radii_to_the_last_digit(outcome: Outcome) -> None:
+    data = load_dataset("toy")
+    X, y = data.evaluation_subset(5, seed=7)
+    knn = MahalanobisKNN(n_neighbors=1).fit(data.X_train, data.y_train)
+    bounds = knn.exact_radius(X, y)
+    rows = points(outcome)
+    assert [int(row["index"]) for row in rows] == data.evaluation_indices(5, seed=7).tolist()
+    assert [int(row["label"]) for row in rows] == y.tolist()
+    assert [int(row["prediction"]) for row in rows] == knn.predict(X).tolist()
+    assert [float(row["lower"]) for row in rows] == bounds.lower.tolist()
+    assert [float(row["upper"]) for row in rows] == bounds.upper.tolist()
+    assert [row["status"] for row in rows] == bounds.status.tolist()
+    assert outcome.errors == {radius: bounds.certified_error(radius) for radius in outcome.config.grid}
+    assert outcome.clean_error == np.mean(knn.predict(X) != y)
+
+
+def test_the_witness_reaches_the_radii_and_carries_the_certificate(outcome: Outcome) -> None:
+    with np.load(outcome.record.folder / "witness.npz", allow_pickle=False) as stored:
+        arrays = dict(stored)
+    upper = [float(row["upper"]) for row in points(outcome)]
+    np.testing.assert_allclose(np.linalg.norm(arrays["perturbation"], axis=1), upper, rtol=1e-12)
+    assert len(OneNNCertificate.from_arrays(arrays).winner) == len(upper)
+
+
+def test_the_record_says_what_it_is(outcome: Outcome) -> None:
+    record = json.loads((outcome.record.folder / "record.json").read_text())
+    assert (record["schema"], record["stage"]) == (1, "radii")
+    assert record["dataset"]["name"] == "toy"
+    assert record["dataset"]["digest"] == load_dataset("toy").digest
+    assert record["method"] == {"name": "euclidean", "params": {}, "random_state": 7}
+    settings = record["evaluation"]
+    assert (settings["name"], settings["kind"], settings["k"]) == ("exact_1nn", "exact", 1)
+    assert (settings["n_eval"], settings["seed"], settings["radii"]) == (5, 7, outcome.config.grid)
+    assert record["provenance"]["device"] == "cpu"
+    assert outcome.record.folder.name == f"toy-euclidean-exact_1nn-{record['id'][:12]}"
+
+
+def test_the_report_reads_the_record(outcome: Outcome) -> None:
+    record = read_radii_record(outcome.record.folder)
+    assert (record.dataset, record.method, record.kind, record.k) == ("toy", "euclidean", "exact", 1)
+    assert len(record.points) == 5
+
+
+def test_the_metric_is_kept_with_its_origin(outcome: Outcome) -> None:
+    record = outcome.record.content
+    (folder,) = (outcome.record.folder.parents[1] / "metrics").iterdir()
+    described = json.loads((folder / "metric.json").read_text())
+    assert described["id"] == record["metric"]["id"]
+    assert load_metric(folder / "metric.npz").digest == described["metric"]["digest"] == record["metric"]["digest"]
+
+
+def test_a_finished_run_is_found_without_computing(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MahalanobisKNN, "exact_radius", None)
+    monkeypatch.setattr(pipeline, "make_learner", None)
+    again = run(dataclasses.replace(outcome.config, radii=[0.0, 0.25]))
+    assert again.record.found
+    assert again.record.folder == outcome.record.folder
+    assert list(again.errors) == [0.0, 0.25]
+    assert "found" in again.summary
+
+
+def test_a_metric_is_learned_once_for_all_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = ["dataset=toy", "method=lfda", "device=cpu", f"output.runs={tmp_path}"]
+    first = run(compose_run(*base, "n_eval=5"))
+    monkeypatch.setattr(pipeline, "make_learner", None)
+    second = run(compose_run(*base, "n_eval=6"))
+    third = run(compose_run(*base, "evaluation=boundary_grid", "evaluation.resolution=15"))
+    digests = {outcome.record.content["metric"]["digest"] for outcome in (first, second, third)}
+    assert len(digests) == 1
+    assert not second.record.found
+
+
+def test_the_boundary_grid_is_the_classifiers_answer(tmp_path: Path) -> None:
+    arguments = ["dataset=toy", "evaluation=boundary_grid", "evaluation.resolution=12", "k=3", "device=cpu"]
+    outcome = run(compose_run(*arguments, f"output.runs={tmp_path}"))
+    assert outcome.record.folder.parent.name == "boundary"
+    assert outcome.record.folder.name.startswith("toy-euclidean-")
+    grid = read_boundary_record(outcome.record.folder)
+    knn = MahalanobisKNN(n_neighbors=3).fit(grid.X_train, grid.y_train)
+    for i, j in ((0, 0), (3, 9), (11, 4)):
+        assert grid.prediction[i, j] == knn.predict([[grid.xx[j], grid.yy[i]]])[0]
+    assert grid.xx[0] < grid.X_train[:, 0].min()
+    assert grid.yy[-1] > grid.X_train[:, 1].max()
+
+
+def test_a_metric_of_ones_own_counts_by_its_content(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    G = np.array([[1.0, 0.5], [0.0, 2.0]])
+    save_metric(first, G, {"by": "hand"})
+    save_metric(second, G, {})
+    base = ["dataset=toy", "method=from_file", "n_eval=10", "device=cpu", f"output.runs={tmp_path / 'runs'}"]
+    outcome = run(compose_run(*base, f"method.path={first}"))
+    assert run(compose_run(*base, f"method.path={second}")).record.folder == outcome.record.folder
+    assert outcome.record.content["metric"]["fit_report"]["source_provenance"] == {"by": "hand"}
+    save_metric(second, 2 * np.eye(2), {})
+    assert run(compose_run(*base, f"method.path={second}")).record.folder != outcome.record.folder
+
+
+def test_a_metric_of_another_dimension_is_refused_and_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "metric.npz"
+    save_metric(path, np.eye(3), {})
+    request = compose_run("dataset=toy", "method=from_file", f"method.path={path}", f"output.runs={tmp_path / 'runs'}")
+    with pytest.raises(InvalidMetricError, match="3 features, the data have 2"):
+        run(request)
+    assert not list((tmp_path / "runs").glob("[!.]*/*"))
+
+
+def test_an_interrupted_training_of_arml_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["dataset=toy", "method=arml", "method.max_iter=120", "n_eval=5", "device=cpu"]
+    whole = run(compose_run(*arguments, f"output.runs={tmp_path / 'whole'}"))
+
+    def interrupt(*args: object) -> None:
+        save(*args)
+        raise KeyboardInterrupt
+
+    save = arml_learner.save_checkpoint
+    monkeypatch.setattr(arml_learner, "save_checkpoint", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(compose_run(*arguments, f"output.runs={tmp_path / 'parts'}"))
+    (checkpoint,) = (tmp_path / "parts" / ".checkpoints").iterdir()
+    monkeypatch.setattr(arml_learner, "save_checkpoint", save)
+    resumed = run(compose_run(*arguments, f"output.runs={tmp_path / 'parts'}"))
+    assert resumed.record.content["metric"]["digest"] == whole.record.content["metric"]["digest"]
+    assert not checkpoint.exists()
+
+
+def test_threads_are_limited_for_one_run_only(tmp_path: Path) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    outcome = run(compose_run("dataset=toy", "n_eval=5", "threads=1", "device=cpu", f"output.runs={tmp_path}"))
+    assert outcome.record.content["provenance"]["threads"] == 1
+    assert torch.get_num_threads() == before
+
+
+def ids(config: RunConfig, dataset: str = DATASET, metric: str = METRIC) -> tuple[str, str]:
+    return metric_address(config, dataset).id, evaluation_address(config, dataset, metric).id
+
+
+@pytest.fixture(scope="module")
+def lmnn() -> RunConfig:
+    return compose_run("dataset=usps", "method=lmnn")
+
+
+def test_the_identity_does_not_depend_on_where_and_how_it_is_computed(lmnn: RunConfig) -> None:
+    for change in (
+        {"device": "cpu"},
+        {"threads": 2},
+        {"radii": [0.0, 9.0]},
+        {"output": dataclasses.replace(lmnn.output, runs="elsewhere")},
+        {"data": dataclasses.replace(lmnn.data, root="/elsewhere", download=False)},
+    ):
+        assert ids(dataclasses.replace(lmnn, **change)) == ids(lmnn)
+
+
+def test_the_identity_depends_on_what_was_asked_for(lmnn: RunConfig) -> None:
+    seed = dataclasses.replace(lmnn, seed=43)
+    params = dataclasses.replace(lmnn, method=dataclasses.replace(lmnn.method, max_iter=7))
+    for changed in (ids(seed), ids(params), ids(lmnn, dataset="f" * 64)):
+        assert not set(changed) & set(ids(lmnn))
+    box = dataclasses.replace(lmnn.evaluation, box=[0.0, 1.0])
+    for changed in (
+        ids(dataclasses.replace(lmnn, k=3)),
+        ids(dataclasses.replace(lmnn, n_eval=10)),
+        ids(dataclasses.replace(lmnn, evaluation=box)),
+        ids(lmnn, metric="f" * 64),
+    ):
+        assert changed[0] == ids(lmnn)[0]  # the metric serves them all
+        assert changed[1] != ids(lmnn)[1]
+
+
+def test_the_identity_depends_on_the_versions_of_the_stages(lmnn: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ids(lmnn)
+    for module in (protocol, baselines):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "VERSION", module.VERSION + 1)
+            assert not set(ids(lmnn)) & set(before)
+    newer = dataclasses.replace(EVALUATIONS["exact_1nn"], versions={"certify.one_nn": 99})
+    monkeypatch.setitem(pipeline.EVALUATIONS, "exact_1nn", newer)  # type: ignore[arg-type]  # a dict underneath
+    assert ids(lmnn)[0] == before[0]
+    assert ids(lmnn)[1] != before[1]
+
+
+def test_the_version_of_arml_counts_for_arml(monkeypatch: pytest.MonkeyPatch, lmnn: RunConfig) -> None:
+    arml = compose_run("dataset=usps", "method=arml")
+    before, other = ids(arml), ids(lmnn)
+    monkeypatch.setattr(arml_learner, "VERSION", arml_learner.VERSION + 1)
+    assert not set(ids(arml)) & set(before)
+    assert ids(lmnn) == other
+
+
+def test_a_users_metric_is_told_apart_by_its_digest() -> None:
+    config = dataclasses.replace(compose_run("dataset=toy"), method=FromFileConfig(path="a.npz"))
+    moved = dataclasses.replace(config, method=FromFileConfig(path="b.npz"))
+    assert metric_address(config, DATASET, "1" * 64).id == metric_address(moved, DATASET, "1" * 64).id
+    assert metric_address(config, DATASET, "1" * 64).id != metric_address(config, DATASET, "2" * 64).id
