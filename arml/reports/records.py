@@ -1,0 +1,257 @@
+"""Reading finished run records: each is validated; a damaged one is named and skipped, never used and never fatal.
+
+A runs root holds ``radii/<run>/`` (``record.json`` and ``points.csv``) and ``boundary/<run>/`` (``record.json`` and
+``grid.npz``). A folder without ``record.json`` is a run that has not finished; it is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from arml.radii import Status
+from arml.reports.files import parse_csv
+
+SCHEMA = 1
+POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
+
+_STATUSES = frozenset(status.value for status in Status)
+_POINT_TYPES = {"index": int, "label": int, "prediction": int, "lower": float, "upper": float}
+
+
+class DamagedRecordError(ValueError):
+    """A record on disk is incomplete or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class RadiiRecord:
+    """One finished evaluation: the radii of some test points of one dataset under one metric.
+
+    Attributes
+    ----------
+    folder : where it was read from
+    dataset, method, evaluation, kind : names; kind is "exact", "certified" or "empirical"
+    k : neighbours of the classifier
+    seed, random_state : seed of the evaluation subset, and of the learner
+    n_train, n_test : points in the dataset's two parts (not: points evaluated)
+    radii : the grid the run was asked to report
+    box : bounds [low, high] that perturbed points had to keep, or None
+    params : the learner's parameters
+    fit_report : what the learner said about its fit; may be empty
+    created : when the run finished
+    points : one row per evaluated point, columns `POINT_COLUMNS`
+    """
+
+    folder: Path
+    dataset: str
+    method: str
+    evaluation: str
+    kind: str
+    k: int
+    seed: int
+    random_state: int | None
+    n_train: int
+    n_test: int
+    radii: tuple[float, ...]
+    box: tuple[float, ...] | None
+    params: Mapping[str, object]
+    fit_report: Mapping[str, object]
+    created: datetime
+    points: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class BoundaryRecord:
+    """Predictions on a grid over two features: ``prediction[i, j]`` belongs to the point ``(xx[j], yy[i])``."""
+
+    folder: Path
+    method: str
+    created: datetime
+    xx: NDArray[np.float64]
+    yy: NDArray[np.float64]
+    prediction: NDArray[np.int64]
+    X_train: NDArray[np.float64]
+    y_train: NDArray[np.int64]
+
+
+AnyRecord = TypeVar("AnyRecord", RadiiRecord, BoundaryRecord)
+
+
+def read_radii_records(runs: Path, warn: Callable[[str], None]) -> list[RadiiRecord]:
+    """Every sound record under ``runs/radii``, sorted by folder name; ``warn`` is called once per damaged one."""
+    return _read_all(runs / "radii", read_radii_record, warn)
+
+
+def read_boundary_records(runs: Path, warn: Callable[[str], None]) -> list[BoundaryRecord]:
+    """Every sound record under ``runs/boundary``, sorted by folder name; ``warn`` is called once per damaged one."""
+    return _read_all(runs / "boundary", read_boundary_record, warn)
+
+
+def read_radii_record(folder: Path) -> RadiiRecord:
+    """Read and validate one record of radii.
+
+    Raises
+    ------
+    DamagedRecordError
+        If a file is missing or unreadable, a field is missing or of the wrong type, or the points are impossible.
+    """
+    record = _read_json(folder, "radii")
+    dataset, method = _section(record, "dataset"), _section(record, "method")
+    evaluation, metric = _section(record, "evaluation"), _section(record, "metric")
+    random_state = method.get("random_state")
+    points = _read_points(folder / "points.csv")
+    n_test = _field(dataset, "n_test", int)
+    if int(points["index"].max()) >= n_test:
+        raise DamagedRecordError(f"points.csv names row {points['index'].max()} of a test part of {n_test} rows")
+    return RadiiRecord(
+        folder=folder,
+        dataset=_field(dataset, "name", str),
+        method=_field(method, "name", str),
+        evaluation=_field(evaluation, "name", str),
+        kind=_field(evaluation, "kind", str),
+        k=_field(evaluation, "k", int),
+        seed=_field(evaluation, "seed", int),
+        random_state=None if random_state is None else _field(method, "random_state", int),
+        n_train=_field(dataset, "n_train", int),
+        n_test=n_test,
+        radii=tuple(float(radius) for radius in _field(evaluation, "radii", list)),
+        box=None if evaluation.get("box") is None else tuple(map(float, _field(evaluation, "box", list))),
+        params=_section(method, "params"),
+        fit_report=_section(metric, "fit_report") if metric.get("fit_report") else {},
+        created=_created(record),
+        points=points,
+    )
+
+
+def read_boundary_record(folder: Path) -> BoundaryRecord:
+    """Read and validate one record of a decision boundary.
+
+    Raises
+    ------
+    DamagedRecordError
+        If a file is missing or unreadable, or its arrays do not fit together.
+    """
+    record = _read_json(folder, "boundary")
+    with np.load(folder / "grid.npz", allow_pickle=False) as stored:
+        xx, yy, prediction = stored["xx"], stored["yy"], stored["prediction"]
+        X_train, y_train = stored["X_train"], stored["y_train"]
+    if xx.ndim != 1 or yy.ndim != 1 or prediction.shape != (len(yy), len(xx)):
+        raise DamagedRecordError(
+            f"grid.npz: prediction has shape {prediction.shape} on axes of shapes {xx.shape} and {yy.shape}"
+        )
+    if X_train.shape != (len(y_train), 2):
+        raise DamagedRecordError(f"grid.npz: X_train has shape {X_train.shape} for {len(y_train)} labels in the plane")
+    return BoundaryRecord(
+        folder=folder,
+        method=_field(_section(record, "method"), "name", str),
+        created=_created(record),
+        xx=xx.astype(np.float64),
+        yy=yy.astype(np.float64),
+        prediction=prediction.astype(np.int64),
+        X_train=X_train.astype(np.float64),
+        y_train=y_train.astype(np.int64),
+    )
+
+
+def tidy(records: list[RadiiRecord]) -> pd.DataFrame:
+    """All points of all records in one frame: the identifying columns of `RadiiRecord`, then `POINT_COLUMNS`."""
+    columns = ["run", "dataset", "method", "evaluation", "kind", "k", "seed", "random_state", "created"]
+    frames = [
+        record.points.assign(run=record.folder.name, **{name: getattr(record, name) for name in columns[1:]})
+        for record in records
+    ]
+    if not frames:
+        return pd.DataFrame(columns=[*columns, *POINT_COLUMNS])
+    return pd.concat(frames, ignore_index=True)[[*columns, *POINT_COLUMNS]]
+
+
+def _read_all(parent: Path, read: Callable[[Path], AnyRecord], warn: Callable[[str], None]) -> list[AnyRecord]:
+    records = []
+    finished = sorted(path.parent for path in parent.glob("*/record.json") if not path.parent.name.startswith("."))
+    for folder in finished:
+        try:
+            records.append(read(folder))
+        except (DamagedRecordError, OSError, KeyError, ValueError, BadZipFile) as error:
+            warn(f"skipped the damaged record {folder}: {error}; run it again, which replaces it")
+    return records
+
+
+def _read_json(folder: Path, stage: str) -> dict[str, object]:
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DamagedRecordError(f"record.json is not JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise DamagedRecordError("record.json does not hold an object")
+    if record.get("schema") != SCHEMA:
+        raise DamagedRecordError(f"record.json has schema {record.get('schema')!r}, this version reads {SCHEMA}")
+    if record.get("stage") != stage:
+        raise DamagedRecordError(f"record.json is of stage {record.get('stage')!r}, not {stage!r}")
+    identity = _field(record, "id", str)
+    # The id is the hash of the key as canonical JSON, so a key that was edited no longer fits.
+    key = json.dumps(_section(record, "key"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    if hashlib.sha256(key.encode()).hexdigest() != identity or not folder.name.endswith(f"-{identity[:12]}"):
+        raise DamagedRecordError("the id in record.json, the hash of its key, and the folder's id are not the same")
+    for name, digest in _section(record, "files").items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise DamagedRecordError(f"{name} was changed after the run wrote it")
+    return record
+
+
+def _read_points(path: Path) -> pd.DataFrame:
+    try:
+        points = parse_csv(path.read_text(encoding="utf-8"), _POINT_TYPES)
+    except (ValueError, OverflowError) as error:
+        raise DamagedRecordError(f"points.csv cannot be read ({error})") from error
+    if tuple(points.columns) != POINT_COLUMNS:
+        raise DamagedRecordError(f"points.csv has columns {', '.join(points.columns)}, not {', '.join(POINT_COLUMNS)}")
+    if points.empty:
+        raise DamagedRecordError("points.csv holds no points")
+    if points["index"].min() < 0 or points["index"].duplicated().any():
+        raise DamagedRecordError("points.csv names a test point twice, or one before the first")
+    lower, upper = points["lower"].to_numpy(), points["upper"].to_numpy()
+    if not ((lower >= 0) & (lower <= upper)).all():
+        row = int(np.flatnonzero(~((lower >= 0) & (lower <= upper)))[0])
+        raise DamagedRecordError(f"points.csv: bounds [{lower[row]}, {upper[row]}] in row {row + 2} are impossible")
+    unknown = sorted(set(points["status"]) - _STATUSES)
+    if unknown:
+        raise DamagedRecordError(f"points.csv has the unknown status {unknown[0]!r}")
+    if (points.loc[points["status"] == Status.MISCLASSIFIED.value, "lower"] > 0).any():
+        raise DamagedRecordError("points.csv gives a misclassified point a radius above 0")
+    return points
+
+
+Value = TypeVar("Value", str, int, list)
+
+
+def _field(section: Mapping[str, object], name: str, kind: type[Value]) -> Value:
+    value = section.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise DamagedRecordError(f"record.json: {name} must be {kind.__name__}, got {value!r}")
+    return value
+
+
+def _section(record: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = record.get(name)
+    if not isinstance(value, dict):
+        raise DamagedRecordError(f"record.json has no section {name!r}")
+    return value
+
+
+def _created(record: Mapping[str, object]) -> datetime:
+    text = _field(_section(record, "provenance"), "created", str)
+    try:
+        created = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DamagedRecordError(f"record.json: created is {text!r}, not a date") from error
+    return created if created.tzinfo else created.replace(tzinfo=UTC)

@@ -1,0 +1,112 @@
+"""Synthetic records, written as the experiments write them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from arml.reports.published import paper_errors, paper_radii
+
+METHODS = ("euclidean", "nca", "lmnn", "itml", "lfda", "arml")
+
+
+def write_record(folder: Path, stage: str, label: str, key: object, content: Mapping[str, object]) -> Path:
+    """Rename ``folder``, which holds the record's other files, to its address, and write record.json into it."""
+    identity = hashlib.sha256(json.dumps(key, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    record = {"schema": 1, "id": identity, "stage": stage, "key": key, **content, "files": files}
+    (folder / "record.json").write_text(json.dumps(record, indent=2))
+    target = folder.parent / f"{label}-{identity[:12]}"
+    return folder.replace(target)
+
+
+def write_radii(
+    runs: Path,
+    dataset: str,
+    method: str,
+    radii: np.ndarray,
+    *,
+    status: list[str] | None = None,
+    k: int = 1,
+    n_eval: int = 1000,
+    seed: int = 42,
+    n_train: int = 6000,
+    n_test: int = 2000,
+    params: Mapping[str, object] | None = None,
+    fit_report: Mapping[str, object] | None = None,
+    box: list[float] | None = None,
+    grid: list[float] | None = None,
+    created: str = "2026-01-01T12:00:00+00:00",
+) -> Path:
+    """Write one record of exact radii below ``runs`` and return its folder."""
+    folder = runs / "radii" / "new"
+    folder.mkdir(parents=True)
+    statuses = status or ["misclassified" if radius == 0 else "exact" for radius in radii]
+    lines = ["index,label,prediction,lower,upper,status"]
+    for i, (radius, word) in enumerate(zip(radii, statuses, strict=True)):
+        lines.append(f"{i},1,{2 if word == 'misclassified' else 1},{float(radius)!r},{float(radius)!r},{word}")
+    (folder / "points.csv").write_text("\n".join(lines) + "\n")
+    method_section = {"name": method, "params": dict(params or {}), "random_state": seed}
+    evaluation = {
+        "name": "exact_1nn", "kind": "exact", "k": k, "n_eval": n_eval, "seed": seed, "box": box,
+        "radii": grid or paper_radii("table1").get(dataset, [0.0, 0.5, 1.0]),
+    }  # fmt: skip
+    data = {
+        "name": dataset, "digest": "0" * 64, "n_train": n_train, "n_test": n_test, "n_features": 5, "n_classes": 3,
+    }  # fmt: skip
+    content = {
+        "dataset": data,
+        "method": method_section,
+        "metric": {"digest": "1" * 64, "id": "2" * 64, "fit_report": dict(fit_report or {})},
+        "evaluation": evaluation,
+        "provenance": {"git_commit": None, "git_dirty": False, "versions": {}, "python": "3.11", "created": created},
+    }
+    key = {"dataset": data, "method": method_section, "evaluation": evaluation, "fit": fit_report, "created": created}
+    return write_record(folder, "radii", f"{dataset}-{method}-exact_1nn", key, content)
+
+
+def radii_like(errors: Mapping[float, float], n: int, rng: np.random.Generator) -> np.ndarray:
+    """n radii whose robust error at each given radius is the given one, spread evenly in between."""
+    points = sorted(errors.items())
+    result = [np.zeros(round(points[0][1] * n))]
+    for (left, low), (right, high) in pairwise(points):
+        result.append(rng.uniform(np.nextafter(left, right), right, round(high * n) - round(low * n)))
+    rest = n - sum(map(len, result))
+    result.append(rng.uniform(points[-1][0] * 1.001, points[-1][0] * 1.5, rest))
+    return rng.permutation(np.concatenate(result))
+
+
+def write_paper_like(runs: Path, datasets: list[str], methods: tuple[str, ...] = METHODS, shift: float = 0.0) -> None:
+    """Records whose errors are the paper's, each raised by ``shift`` (at most 1)."""
+    rng = np.random.default_rng(0)
+    printed = paper_errors("table1")
+    for dataset in datasets:
+        for method in methods:
+            cells = printed[(printed["dataset"] == dataset) & (printed["method"] == method)]
+            errors = {r: min(e + shift, 1.0) for r, e in zip(cells["radius"], cells["paper_error"], strict=True)}
+            report: dict[str, object] = {"n_fit_samples": 6000, "converged": True, "n_iter": 20}
+            write_radii(runs, dataset, method, radii_like(errors, 1000, rng), fit_report=report)
+
+
+def write_boundary(runs: Path, method: str, matrix: np.ndarray, resolution: int = 200) -> Path:
+    """A record of the 1-NN decision boundary of seven points under a (2, 2) matrix."""
+    X = np.array([[0.5, 2.4], [1.2, 3.1], [2.2, 2.7], [3.0, 3.3], [0.8, 1.3], [1.9, 1.6], [2.9, 1.2]])
+    y = np.array([0, 0, 0, 0, 1, 1, 1])
+    xx, yy = np.linspace(-0.2, 3.8, resolution), np.linspace(0.4, 4.1, resolution)
+    plane = np.stack(np.meshgrid(xx, yy), axis=-1).reshape(-1, 1, 2) - X
+    nearest = np.einsum("nkd,de,nke->nk", plane, matrix, plane).argmin(axis=1)
+    folder = runs / "boundary" / "new"
+    folder.mkdir(parents=True)
+    prediction = y[nearest].reshape(resolution, resolution)
+    np.savez(folder / "grid.npz", xx=xx, yy=yy, prediction=prediction, X_train=X, y_train=y)
+    content = {
+        "dataset": {"name": "toy"},
+        "method": {"name": method, "params": {}, "random_state": 42},
+        "provenance": {"created": "2026-01-01T12:00:00+00:00"},
+    }
+    return write_record(folder, "boundary", f"toy-{method}", {"method": method}, content)
