@@ -16,7 +16,7 @@ RUN := $(BIN)/python scripts/run.py
 REPORT := $(BIN)/python scripts/report.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint reproduce-table1 reproduce-figure1 tables figures claims check-claims bench lock clean
+.PHONY: help recheck demo test lint reproduce-table1 reproduce-figure1 tables figures claims check-claims bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -51,6 +51,9 @@ claims: $(STAMP) ## results/claims/, the paper's numbers beside ours, from the r
 
 check-claims: $(STAMP) ## fail if a verdict is worse than in the committed claims
 	$(BIN)/python scripts/check_claims.py
+
+recheck: $(STAMP) ## confirm the radii of all finished runs without the solver that found them
+	$(BIN)/python scripts/recheck.py
 
 bench: $(STAMP) ## speed against the published algorithms, into results/benchmarks/
 	$(BIN)/python benchmarks/run.py

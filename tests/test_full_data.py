@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.skipif("ARML_DATA" not in os.environ, reason="needs the full datasets: set ARML_DATA to their folder"),
 ]
 
-# Pendigits and USPS in every printed digit or nearly so; Splice but for radius 0, where the paper's float32 breaks ties;
+# Pendigits and USPS in every printed digit; Splice but for radius 0, where the paper's float32 breaks ties;
 # Satimage's file has another order.
 TOLERANCE = {"pendigits": 0.001, "usps": 0.001, "splice": 0.001, "satimage": 0.01}
 
