@@ -254,7 +254,8 @@ class ARML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "n_fit_samples": n_points,
             "n_left_out": n_points - training.layout.n_anchors,
             "n_varying_features": n_varying,
-            "converged": training.converged,
+            # Without early stopping there is no criterion: all epochs are done, as in the paper.
+            "converged": training.converged if self.early_stopping else None,
             "final_loss": training.losses[-1],
             "searches": [[epoch, round(churn, 4)] for epoch, churn in training.schedule.searches],
             "seconds": round(training.seconds, 3),
