@@ -1,0 +1,60 @@
+"""``README.md`` from the parts' JSON files: python -m benchmarks.summary [--out results/benchmarks]."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from arml.reports.files import write_text
+from benchmarks.output import OUT, verdict
+from benchmarks.run import PARTS
+
+INTRODUCTION = """\
+# Benchmarks
+
+Made by `make bench`; the numbers behind the table are in the JSON files beside it. Times are medians of repetitions in
+which ours and the reference alternate on one machine. Nothing here is a test.
+
+*Algorithm 2 published* screens with 50 random same-class points and forms the Gram matrix of every inner problem's
+dual, as the paper describes it; the required ratios refer to it. *Algorithm 2 tuned* is our best version of the same
+algorithm: it screens with the 50 nearest same-class points and computes only the rows of the Gram matrix it needs
+(`benchmarks/algorithm2.py`).
+"""
+HEADER = "| what | ours | reference | ratio | required | |\n|---|---|---|---|---|---|"
+
+
+def section(part: dict) -> str:  # type: ignore[type-arg]  # a JSON object, made by `benchmarks.output.write_part`
+    """Heading, description of the machine, and table of one part."""
+    machine = part["machine"]
+    cells = ("what", "ours", "reference", "ratio", "required")
+    lines = [" | ".join(["", *(row[cell] for cell in cells), verdict(row["met"]), ""]).strip() for row in part["rows"]]
+    return "\n".join([f"## {part['part']}\n", described(machine), "", HEADER, *lines, ""])
+
+
+def described(machine: dict) -> str:  # type: ignore[type-arg]  # a JSON object, made by `benchmarks.machine.describe`
+    """The machine in a paragraph, with a warning if it was busy."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    state = f"commit {machine['git_commit'][:12]}" if machine["git_commit"] else "no commit"
+    text = (
+        f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['torch_threads']} threads, "
+        f"{machine['memory_gib']} GiB, {machine['platform']}, Python {machine['python']}; {versions}; "
+        f"{state}{' with changes' if machine['git_dirty'] else ''}; "
+        f"load average at the start {' '.join(f'{load:g}' for load in machine['load_average'])}."
+    )
+    if machine["load_average"][0] > 0.5 * machine["cores"]:
+        text += " **The machine was busy: the times are too long and the ratios uncertain.**"
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Combine the parts' measurements into README.md.")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    files = [options.out / f"{part}.json" for part in PARTS]
+    parts = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.exists()]
+    print(f"wrote {write_text(options.out / 'README.md', chr(10).join([INTRODUCTION, *map(section, parts)]))}")
+
+
+if __name__ == "__main__":
+    main()
