@@ -21,7 +21,7 @@ from arml.reports.errors import robust_error
 from arml.reports.published import paper_radii
 from benchmarks.machine import describe, peak_memory_mib
 from benchmarks.mnist_1nn import newest_metric
-from benchmarks.output import OUT, ROOT, Row, in_child, middle, write_part
+from benchmarks.output import OUT, ROOT, Measured, Row, in_child, middle, write_part
 from benchmarks.plain_arml import plain_arml
 
 DATASETS = ("usps", "pendigits")
@@ -32,15 +32,15 @@ LIMIT_MNIST_SECONDS, LIMIT_MNIST_MIB = 3600.0, 6144.0
 _LOSS_WINDOW = 50
 
 
-def fit(which: str, dataset: str, epochs: int, certify: bool) -> dict[str, object]:
+def fit(which: str, dataset: str, epochs: int, certify: bool) -> Measured:
     """Run in a process of its own: train, then (outside the time and the memory) the errors of Table 1."""
     data = arml.load_dataset(dataset)
     loaded = peak_memory_mib()
-    report: dict[str, object] = {}
     begin = time.perf_counter()
     if which == "ours":
         learner = arml.ARML(max_iter=epochs, random_state=42).fit(data.X_train, data.y_train)
-        components, losses, report = learner.components_, learner.loss_curve_, learner.fit_report_
+        components, losses = learner.components_, learner.loss_curve_
+        report: Measured = learner.fit_report_
     else:
         result = plain_arml(data.X_train, data.y_train, epochs=epochs)
         components, losses = result.components, result.losses
@@ -70,15 +70,15 @@ def table1_errors(data: arml.Dataset, metric: Mahalanobis) -> dict[str, float]:
     }
 
 
-def child(which: str, dataset: str, epochs: int, certify: bool = False) -> dict:  # type: ignore[type-arg]  # JSON
+def child(which: str, dataset: str, epochs: int, certify: bool = False) -> Measured:
     """`fit` in a new process."""
     arguments = ["--child", which, "--datasets", dataset, "--epochs", str(epochs)]
     return in_child("benchmarks.arml_training", *arguments, *(["--certify"] if certify else []))
 
 
-def measure(dataset: str, epochs: int, plain_epochs: int, repetitions: int, full: bool) -> dict[str, object]:
+def measure(dataset: str, epochs: int, plain_epochs: int, repetitions: int, full: bool) -> Measured:
     """Fits of ours over all epochs and of the plain one over a few, in turns; with ``full`` a whole plain one."""
-    runs: dict[str, list[dict]] = {"plain": [], "ours": []}  # type: ignore[type-arg]  # JSON objects
+    runs: dict[str, list[Measured]] = {"plain": [], "ours": []}
     for repetition in range(repetitions):
         runs["plain"].append(child("plain", dataset, plain_epochs))
         runs["ours"].append(child("ours", dataset, epochs, certify=full and repetition == 0))
@@ -87,7 +87,7 @@ def measure(dataset: str, epochs: int, plain_epochs: int, repetitions: int, full
     ours = middle([run["seconds_per_epoch"] for run in runs["ours"]])
     plain = middle([seconds for run in runs["plain"] for seconds in run["report"]["seconds_of_epochs"]])
     first, other = runs["ours"][0], whole or runs["plain"][-1]
-    result = {
+    result: Measured = {
         "dataset": dataset,
         "epochs": epochs,
         "median_seconds_per_epoch": {"ours": ours, "plain": plain},
@@ -111,7 +111,7 @@ def compare_losses(ours: list[float], plain: list[float]) -> dict[str, float]:
     return {"epoch": last, "mean_over": window, "ours": a, "plain": b, "relative_difference": abs(a - b) / abs(b)}
 
 
-def rows_of(result: dict) -> list[Row]:  # type: ignore[type-arg]  # a JSON object, made by `measure`
+def rows_of(result: Measured) -> list[Row]:
     """The summary's lines for one dataset."""
     name, seconds, loss, memory = (
         result[key] for key in ("dataset", "median_seconds_per_epoch", "loss", "peak_memory_mib")
@@ -153,9 +153,9 @@ def rows_of(result: dict) -> list[Row]:  # type: ignore[type-arg]  # a JSON obje
     return rows
 
 
-def mnist(runs: Path) -> tuple[dict[str, object], list[Row]]:
+def mnist(runs: Path, dataset: str = "mnist") -> tuple[Measured, list[Row]]:
     """The finished MNIST run's own record; where there is none, an estimate from the first epochs."""
-    path = newest_metric(runs, "mnist", "arml")
+    path = newest_metric(runs, dataset, "arml")
     if path:
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         report, provenance = record["metric"]["fit_report"], record["provenance"]
@@ -177,10 +177,10 @@ def mnist(runs: Path) -> tuple[dict[str, object], list[Row]]:
             ),
         ]
         return {"from": path.parent.name, "fit_report": report, "provenance": provenance}, rows
-    one, three = child("ours", "mnist", 1), child("ours", "mnist", 3)
+    one, three = child("ours", dataset, 1), child("ours", dataset, 3)
     n_searches = len(three["report"]["searches"])
-    # 1 search and 1 step; n searches and 3 steps.
-    step = max(0.0, (three["seconds"] - n_searches * one["seconds"]) / (3 - n_searches))
+    # 1 search and 1 step; n searches and 3 steps. With 3 searches the two cannot be told apart: all counts as search.
+    step = max(0.0, (three["seconds"] - n_searches * one["seconds"]) / (3 - n_searches)) if n_searches < 3 else 0.0
     search = one["seconds"] - step
     row = Row(
         "ARML training, mnist, estimate from the first 3 epochs",
@@ -208,7 +208,7 @@ def main() -> None:
         print(json.dumps(fit(options.child, options.datasets[0], options.epochs, options.certify)))
         return
     machine = describe()
-    results: list[dict[str, object]] = [
+    results: list[Measured] = [
         measure(dataset, options.epochs, options.plain_epochs, options.repetitions, options.full)
         for dataset in options.datasets
     ]

@@ -19,7 +19,7 @@ import arml
 from arml.geometry import as_mahalanobis, sq_dist_matrix
 from benchmarks.algorithm2 import Algorithm2, Variant
 from benchmarks.machine import describe
-from benchmarks.output import OUT, Row, middle, milliseconds, write_part
+from benchmarks.output import OUT, Measured, Row, middle, milliseconds, write_part
 
 #: Required ratios over Algorithm 2 as published; None: none is set.
 REQUIRED: dict[str, float | None] = {"splice": None, "pendigits": 10, "satimage": 10, "usps": 30}
@@ -76,7 +76,7 @@ def timed(work: Callable[[], Array]) -> tuple[float, Array]:
     return time.perf_counter() - begin, result
 
 
-def measure(dataset: str, n_points: int, repetitions: int) -> dict[str, object]:
+def measure(dataset: str, n_points: int, repetitions: int) -> Measured:
     """Seconds per point of each contender (all repetitions), the ratios of their medians, the differences of radii."""
     contest = Contest(dataset)
     n_all = len(contest.X)
@@ -119,7 +119,7 @@ def differences(found: Array, expected: Array) -> dict[str, float]:
     return {"largest_absolute": float(absolute.max()), "largest_relative": relative}
 
 
-def rows_of(result: dict) -> list[Row]:  # type: ignore[type-arg]  # a JSON object, made by `measure`
+def rows_of(result: Measured) -> list[Row]:
     """The summary's lines for one dataset."""
     name, medians, required = result["dataset"], result["median_seconds_per_point"], REQUIRED[result["dataset"]]
     rows = []

@@ -17,12 +17,12 @@ import arml
 from arml.geometry import as_mahalanobis, sq_dist_matrix
 from arml.learners import StoredMetric, load_metric
 from benchmarks.machine import describe, peak_memory_mib
-from benchmarks.output import OUT, ROOT, Row, in_child, write_part
+from benchmarks.output import OUT, ROOT, Measured, Row, in_child, write_part
 
 LIMIT_SECONDS, LIMIT_MIB = 180.0, 4096.0
 
 
-def measure(dataset: str, metric_path: str, n_points: int) -> dict[str, object]:
+def measure(dataset: str, metric_path: str, n_points: int) -> Measured:
     """Run in a process of its own: time and peak memory of fit and certification, then the limit of the machine."""
     data = arml.load_dataset(dataset)
     X, y = data.evaluation_subset(n_points, seed=42)
@@ -60,20 +60,26 @@ def newest_metric(runs: Path, dataset: str, method: str) -> Path | None:
     return found[-1] if found else None
 
 
-def rows_of(result: dict, label: str) -> list[Row]:  # type: ignore[type-arg]  # a JSON object, made by `measure`
+def rows_of(result: Measured, label: str) -> list[Row]:
     """The summary's lines for one run."""
     what = f"exact 1-NN, {result['dataset']}, {label}, {result['n_points']} points"
     seconds, product, peak = result["seconds"], result["product_seconds"], result["peak_memory_mib"]
+    judged = result["dataset"] == "mnist" and result["n_points"] == 1000
     return [
         Row(
             f"{what}, time",
             f"{seconds:.1f} s",
             f"{product:.1f} s (the product of the distances)",
             f"takes {seconds / product:.2g} products",
-            "180 s",
-            seconds < LIMIT_SECONDS,
+            f"{LIMIT_SECONDS:g} s" if judged else "",
+            seconds < LIMIT_SECONDS if judged else None,
         ),
-        Row(f"{what}, peak memory", f"{peak:.0f} MiB", required="4096 MiB", met=peak < LIMIT_MIB),
+        Row(
+            f"{what}, peak memory",
+            f"{peak:.0f} MiB",
+            required=f"{LIMIT_MIB:g} MiB" if judged else "",
+            met=peak < LIMIT_MIB if judged else None,
+        ),
     ]
 
 

@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from arml.reports.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "benchmarks"
+
+#: A measurement on its way from one process to another or to a file: a JSON object, each part has its own keys.
+Measured = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def verdict(met: bool | None) -> str:
     return {True: "met", False: "NOT MET", None: ""}[met]
 
 
-def in_child(module: str, *arguments: str) -> dict[str, object]:
+def in_child(module: str, *arguments: str) -> Measured:
     """Run ``python -m module arguments`` and return the JSON it prints as its last line.
 
     Raises

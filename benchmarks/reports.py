@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 from benchmarks.machine import describe
-from benchmarks.output import OUT, ROOT, Row, middle, write_part
+from benchmarks.output import OUT, ROOT, Measured, Row, middle, write_part
 
 LIMIT_SECONDS = 20.0
 
 
-def measure(runs: Path, repetitions: int) -> dict[str, object]:
+def measure(runs: Path, repetitions: int) -> Measured:
     """Run the report script into a temporary folder; it fails if there are no records."""
     seconds, files = [], 0
     for _ in range(repetitions):
@@ -44,9 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     machine = describe()
     result = measure(options.runs.resolve(), options.repetitions)
-    records, seconds = sum(result["records"].values()), result["median_seconds"]  # type: ignore[attr-defined]  # JSON
+    records, seconds = sum(result["records"].values()), result["median_seconds"]
     what = f"reports from {records} records ({result['files_written']} files)"
-    row = Row(what, f"{seconds:.1f} s", required="20 s", met=seconds < LIMIT_SECONDS)  # type: ignore[operator]  # JSON
+    row = Row(what, f"{seconds:.1f} s", required="20 s", met=seconds < LIMIT_SECONDS)
     write_part(options.out, "reports", machine, [row], result)
 
 

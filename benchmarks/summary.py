@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from arml.reports.files import write_text
-from benchmarks.output import OUT, verdict
+from benchmarks.output import OUT, Measured, verdict
 from benchmarks.run import PARTS
 
 INTRODUCTION = """\
@@ -24,7 +24,7 @@ algorithm: it screens with the 50 nearest same-class points and computes only th
 HEADER = "| what | ours | reference | ratio | required | |\n|---|---|---|---|---|---|"
 
 
-def section(part: dict) -> str:  # type: ignore[type-arg]  # a JSON object, made by `benchmarks.output.write_part`
+def section(part: Measured) -> str:
     """Heading, description of the machine, and table of one part."""
     machine = part["machine"]
     cells = ("what", "ours", "reference", "ratio", "required")
@@ -32,7 +32,7 @@ def section(part: dict) -> str:  # type: ignore[type-arg]  # a JSON object, made
     return "\n".join([f"## {part['part']}\n", described(machine), "", HEADER, *lines, ""])
 
 
-def described(machine: dict) -> str:  # type: ignore[type-arg]  # a JSON object, made by `benchmarks.machine.describe`
+def described(machine: Measured) -> str:
     """The machine in a paragraph, with a warning if it was busy."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     state = f"commit {machine['git_commit'][:12]}" if machine["git_commit"] else "no commit"

@@ -1,5 +1,3 @@
-from itertools import combinations
-
 import numpy as np
 import pytest
 
@@ -45,4 +43,4 @@ def test_tuned_screening_leaves_fewer_inner_problems() -> None:
         reference = Algorithm2(metric, X_train, y_train, variant)
         reference.radii(X, y)
         solved[variant] = reference.n_problems
-    assert all(solved[b] < solved[a] for a, b in combinations(VARIANTS, 2))
+    assert solved["tuned"] < solved["published"]
