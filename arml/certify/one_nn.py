@@ -29,14 +29,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from arml.certify.cutting import PointSearch, solve
 from arml.certify.refine import refine
+from arml.certify.rounding import magnitudes
 from arml.certify.screening import ANCHORS, screen
 from arml.certify.training_set import TrainingSet
 from arml.certify.witness import assemble_certificate, push_inside
@@ -104,6 +106,12 @@ def exact_radii(
     return RadiusBounds(lower, upper, status, perturbation, assemble_certificate(states, train.order, len(y), box))
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    """The BLAS libraries of this process; looking for them takes milliseconds, so it is done once."""
+    return ThreadpoolController()
+
+
 def _chunks(y: Integers, rows: int) -> Iterator[tuple[int, Integers]]:
     """Label and indices of the test points, grouped by label and cut to at most ``rows``."""
     for label in np.unique(y):
@@ -124,9 +132,12 @@ def _solve_chunk(
 ) -> tuple[list[PointSearch], Integers]:
     """Solve the points X[chunk], all of the class with rows ``own``; returns their states and the tied indices."""
     points = X[chunk]
-    errors = train.rounding.sq_dist(np.linalg.norm(points, axis=1))
     G = torch.from_numpy(train.metric.components).to(train.device)
-    C = sq_dist_matrix(torch.from_numpy(points).to(train.device) @ G.T, train.Z_device)
+    on_device = torch.from_numpy(points).to(train.device)
+    U = on_device @ G.T
+    C = sq_dist_matrix(U, train.Z_device)
+    norms, sizes = torch.linalg.vector_norm(U, dim=1), magnitudes(on_device, G)
+    errors = train.rounding.sq_dist(norms.cpu().numpy(), sizes.cpu().numpy())
     margin = (_other_min(C, own) - C[:, own].min(dim=1).values).cpu().numpy()
     keep = np.flatnonzero(margin > 2 * errors)
     tied = chunk[np.abs(margin) <= 2 * errors]
@@ -142,11 +153,12 @@ def _solve_chunk(
             PointSearch.start(int(chunk[i]), C_host[q], screened_host[q], float(errors[i]), room, anchors[q], own)
         )
     # The inner products of one small problem gain nothing from BLAS threads; the points run in parallel instead.
-    with threadpool_limits(1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         solve(train, own, states, pool)
-    push_inside(train, own, X, states)
     for state in states:
         refine(train, X[state.index], state)
+    push_inside(train, own, X, states)
+    for state in states:
         state.release()
     return states, tied
 

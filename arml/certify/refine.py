@@ -19,9 +19,16 @@ from arml.certify.training_set import TrainingSet
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+_WORTHWHILE = 1e-9
+
 
 def refine(train: TrainingSet, x: Array, state: PointSearch) -> None:
-    """Raise the bounds of the state's candidates that lie below its best value; x (d,) is the test point."""
+    """Raise the bounds of the state's candidates that lie below its best value; x (d,) is the test point.
+
+    Does nothing where rounding has cost too little to be worth it.
+    """
+    if state.proven >= state.value * (1 - _WORTHWHILE):
+        return
     for q in np.flatnonzero(state.bound < state.value):
         used = np.flatnonzero(state.weights[q])
         if used.size:

@@ -4,6 +4,10 @@ A bound is only proven if it survives the rounding of the floating-point numbers
 are the classical ones (Higham, *Accuracy and Stability of Numerical Algorithms*, ch. 3): an inner product of length n
 is off by at most ``gamma_n |x|'|y|``, whatever the order of summation and with or without fused multiply-add, so they
 hold for every BLAS and every device. The metric is taken to be exactly ``G' G`` of the given float64 factor G.
+
+With ``h(x) = || |G| |x| ||`` the computed ``G x`` is off by at most ``gamma_d h(x)``; everything else follows from that
+and from the triangle inequality. Norms are those of the data at hand: for an ill-conditioned metric the product of
+norms ``||G|| ||x||`` would exceed ``||G x||`` by orders of magnitude, and nothing would be left to prove.
 """
 
 from __future__ import annotations
@@ -11,13 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-
-from arml.geometry import Mahalanobis
 
 Array = NDArray[np.float64]
 
 UNIT_ROUNDOFF = 2.0**-53
+
+# Room for the rounding of the bounds themselves.
+_SAFETY = 1.0 + 1e-6
+_ROWS = 8192
 
 
 def gamma(n: int) -> float:
@@ -25,43 +32,63 @@ def gamma(n: int) -> float:
     return n * UNIT_ROUNDOFF / (1.0 - n * UNIT_ROUNDOFF)
 
 
+def magnitudes(X: torch.Tensor, G: torch.Tensor) -> torch.Tensor:
+    """``h(x) = || |G| |x| ||`` of the rows of X (n, d): a tensor (n,)."""
+    absolute = G.abs().T
+    return torch.cat([torch.linalg.vector_norm(part.abs() @ absolute, dim=1) for part in X.split(_ROWS)])
+
+
 @dataclass(frozen=True)
 class RoundingBounds:
     """Error bounds for one metric and one training set.
 
-    With ``g >= || |G| ||_2``, embedding a point of norm ``s`` by G is off by ``gamma_d g s``; everything below follows
-    from that and from the triangle inequality, with constants rounded up.
-
     Attributes
     ----------
-    relative : ``gamma_(d + r + 8)``, the error of one pass through G and one inner product
+    r, d : shape of G
     g : bound of the spectral norm of \\|G\\|
-    radius : largest norm of a training point
+    embedded : largest norm of an embedded training point ``G x``
+    magnitude : largest ``h(x)`` of a training point
+    mapped : largest norm of a row ``M x``
     """
 
-    relative: float
+    r: int
+    d: int
     g: float
-    radius: float
+    embedded: float
+    magnitude: float
+    mapped: float
 
     @classmethod
-    def of(cls, metric: Mahalanobis, X_train: Array) -> RoundingBounds:
-        """Bounds for a metric and its training points (n, d)."""
-        G = np.abs(metric.components)
+    def of(cls, G: torch.Tensor, X: torch.Tensor, Z: torch.Tensor, P: torch.Tensor) -> RoundingBounds:
+        """Bounds for G (r, d), training points X (n, d), and the computed Z = X G' and P = Z G."""
+        absolute = G.abs()
         # The spectral norm is at most the geometric mean of the largest column sum and the largest row sum.
-        g = float(np.sqrt(G.sum(axis=0).max() * G.sum(axis=1).max()))
-        radius = float(np.sqrt(np.einsum("nd,nd->n", X_train, X_train).max()))
-        return cls(gamma(sum(metric.components.shape) + 8), g, radius)
+        g = float((absolute.sum(dim=0).max() * absolute.sum(dim=1).max()).sqrt())
+        return cls(
+            G.shape[0],
+            G.shape[1],
+            _SAFETY * g,
+            _SAFETY * float(torch.linalg.vector_norm(Z, dim=1).max()),
+            _SAFETY * float(magnitudes(X, G).max()),
+            _SAFETY * float(torch.linalg.vector_norm(P, dim=1).max()),
+        )
 
-    def sq_dist(self, x_norm: Array) -> Array:
-        """Error of a computed squared distance from test points of the given norms (n,) to any training point (n,)."""
-        return np.asarray(3.0 * self.relative * (self.g * (np.asarray(x_norm) + self.radius)) ** 2)
+    def sq_dist(self, embedded: Array, magnitude: Array) -> Array:
+        """Error (t,) of a computed squared distance to any training point.
+
+        ``embedded`` and ``magnitude`` (t,) are ``||G x||`` and ``h(x)`` of the test points.
+        """
+        total = _SAFETY * (np.asarray(embedded) + self.embedded)
+        moved = _SAFETY * gamma(self.d) * (np.asarray(magnitude) + self.magnitude)
+        return np.asarray(gamma(self.r + 4) * total**2 + (2 * total + moved) * moved)
 
     @property
     def row(self) -> float:
         """Error, in norm, of a computed constraint row ``M (x_i - x_j)``."""
-        return 4.0 * self.relative * self.g**2 * self.radius
+        point = self.g * (gamma(self.r) * self.embedded + gamma(self.d) * self.magnitude)
+        return 2.0 * _SAFETY * (point + UNIT_ROUNDOFF * self.mapped)
 
     @property
     def sq_row(self) -> float:
         """Error of the squared norm of such a row when expanded as ``|p_i|^2 + |p_j|^2 - 2 p_i'p_j``."""
-        return 5.0 * self.relative * (self.g**2 * self.radius) ** 2
+        return gamma(self.d + 4) * (2.0 * self.mapped) ** 2

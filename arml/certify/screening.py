@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from arml.certify.training_set import TrainingSet
 
 #: Same-class points used per test point.
-ANCHORS = 4
+ANCHORS = 2
+
+_ROUND_OFF = 2.0**-50
+_HALF = 0.5 * (1 - _ROUND_OFF)
+_TINY = 1e-300
 
 
 def screen(
@@ -34,26 +38,25 @@ def screen(
     count = min(ANCHORS, own.stop - own.start)
     nearest = C[:, own].topk(count, dim=1, largest=False)
     anchors = nearest.indices + own.start
+    half = C * _HALF
     lower = torch.zeros_like(C)
     for q in range(count):
-        bound = closed_form(train, C, nearest.values[:, q], anchors[:, q], errors)
-        torch.maximum(lower, bound, out=lower)
+        own_half = (nearest.values[:, q] + 2 * errors) * (0.5 * (1 + _ROUND_OFF))
+        torch.maximum(lower, closed_form(train, half, own_half, anchors[:, q]), out=lower)
     lower[:, own] = torch.inf
     return lower, anchors.cpu().numpy()
 
 
-def closed_form(
-    train: TrainingSet, C: torch.Tensor, c_anchor: torch.Tensor, anchor: torch.Tensor, errors: torch.Tensor
-) -> torch.Tensor:
+def closed_form(train: TrainingSet, half: torch.Tensor, own_half: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
     """Eq. (8) for one anchor per test point against all training points, rounded down: (t, n).
 
-    ``c_anchor`` and ``anchor`` (t,) are the squared distances and rows of the anchors. Negative where the other point
-    is nearer than the anchor, or where rounding leaves nothing proven.
+    ``half`` (t, n) holds half the squared distances to all training points, rounded down; ``own_half`` (t,) half
+    that to the anchor with all errors on top; ``anchor`` (t,) the anchors' rows. Negative where the other point is
+    nearer than the anchor, or where rounding leaves nothing proven. The arrays are large: every pass over them counts.
     """
     rounding = train.rounding
-    sq_norm = train.P_device[anchor] @ train.P_device.T
-    sq_norm.mul_(-2).add_(train.sq_norm_device).add_(train.sq_norm_device[anchor][:, None])
-    # Rounded up, so that the quotient is rounded down.
-    norm = sq_norm.clamp_(min=0).add_(rounding.sq_row).sqrt_().add_(rounding.row)
-    margin = C - (c_anchor + 2 * errors)[:, None]
-    return torch.where(norm > 0, margin / (2 * norm), torch.zeros_like(norm)).mul_(1 - 2.0**-50)
+    norm = torch.addmm(train.sq_norm_device, train.P_device[anchor], train.P_device.T, alpha=-2)
+    # Rounded up, so that the quotient is rounded down; never 0, also for points that M cannot tell apart.
+    norm += (train.sq_norm_device[anchor] + rounding.sq_row)[:, None]
+    norm.clamp_(min=0).sqrt_().add_(rounding.row + _TINY)
+    return torch.sub(half, own_half[:, None]).div_(norm)

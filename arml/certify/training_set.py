@@ -45,9 +45,12 @@ class TrainingSet:
         classes = {int(c): slice(int(a), int(b)) for c, a, b in zip(labels, starts, ends, strict=True)}
         X = np.ascontiguousarray(X[order])
         G = torch.from_numpy(metric.components).to(device)
-        Z = torch.from_numpy(X).to(device) @ G.T
+        points = torch.from_numpy(X).to(device)
+        Z = points @ G.T
         P = Z @ G
-        return cls(X, P.cpu().numpy(), Z, P, (P * P).sum(-1), order, classes, metric, RoundingBounds.of(metric, X))
+        return cls(
+            X, P.cpu().numpy(), Z, P, (P * P).sum(-1), order, classes, metric, RoundingBounds.of(G, points, Z, P)
+        )
 
     @property
     def device(self) -> torch.device:

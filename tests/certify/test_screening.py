@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 
+from arml.certify.rounding import magnitudes
 from arml.certify.screening import ANCHORS, screen
 from arml.certify.training_set import TrainingSet
 from arml.geometry import Mahalanobis, sq_dist_matrix, triplet_margin
@@ -14,7 +15,9 @@ def test_screening_is_the_best_closed_form_over_the_anchors():
     train = TrainingSet.build(metric, X, y, torch.device("cpu"))
     own = train.classes[1]
     C = sq_dist_matrix(torch.from_numpy(metric.embed(points)), train.Z_device)
-    errors = torch.from_numpy(train.rounding.sq_dist(np.linalg.norm(points, axis=1)))
+    G = torch.from_numpy(metric.components)
+    norms, sizes = np.linalg.norm(metric.embed(points), axis=1), magnitudes(torch.from_numpy(points), G).numpy()
+    errors = torch.from_numpy(train.rounding.sq_dist(norms, sizes))
     lower, anchors = screen(train, own, C, errors)
     nearest = np.argsort(C[:, own].numpy(), axis=1)[:, :ANCHORS] + own.start
     np.testing.assert_array_equal(anchors, nearest)
