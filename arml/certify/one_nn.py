@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from arml.certify.cutting import PointSearch, solve
+from arml.certify.frame import Frame
 from arml.certify.refine import refine
 from arml.certify.rounding import magnitudes
 from arml.certify.screening import ANCHORS, screen
@@ -49,7 +50,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 #: Bump when the numbers this module returns change: it is part of every record's identity.
-VERSION = 1
+VERSION = 2
 
 #: Bounds that agree to this relative gap are reported as exact.
 EXACT_GAP = 1e-6
@@ -82,15 +83,16 @@ def exact_radii(
     -------
     RadiusBounds in the order of X, in the units of X, with perturbations and an `OneNNCertificate`.
     """
-    train = TrainingSet.build(metric, X_train, y_train, device or torch.device("cpu"))
     box = (-np.inf, np.inf) if box is None else box
+    frame = Frame.of(metric, X_train)
+    train = TrainingSet.build(frame.metric(metric), frame.points(X_train), y_train, device or torch.device("cpu"))
     rows = max(1, min(256, memory_budget // (8 * len(y_train) * (ANCHORS + 3))))
     status = np.full(len(y), Status.MISCLASSIFIED.value, dtype="<U16")
     states: list[PointSearch] = []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for label, chunk in _chunks(y, rows):
             if label in train.classes:
-                solved, tied = _solve_chunk(train, train.classes[label], X, chunk, box, pool)
+                solved, tied = _solve_chunk(train, train.classes[label], frame, X, chunk, box, pool)
                 status[tied] = Status.TIED.value
                 states.extend(solved)
             if progress is not None:
@@ -98,12 +100,12 @@ def exact_radii(
     lower, upper, perturbation = np.zeros(len(y)), np.zeros(len(y)), np.zeros(X.shape)
     for state in states:
         i = state.index
-        # The lower bound is proven; should rounding of the witness's norm put it above, the witness counts.
-        lower[i], upper[i] = min(state.proven, state.value), state.value
-        status[i] = _status(lower[i], upper[i]).value
+        status[i] = _status(state).value
+        lower[i], upper[i] = np.array([min(state.proven, state.value), max(state.proven, state.value)]) * frame.unit
         if state.winner >= 0:
-            perturbation[i] = state.delta
-    return RadiusBounds(lower, upper, status, perturbation, assemble_certificate(states, train.order, len(y), box))
+            perturbation[i] = state.delta * frame.unit
+    certificate = assemble_certificate(states, train.order, len(y), box, frame.weight)
+    return RadiusBounds(lower, upper, status, perturbation, certificate)
 
 
 @cache
@@ -120,18 +122,26 @@ def _chunks(y: Integers, rows: int) -> Iterator[tuple[int, Integers]]:
             yield int(label), members[start : start + rows]
 
 
-def _status(lower: float, upper: float) -> Status:
-    if np.isinf(lower):
+def _status(state: PointSearch) -> Status:
+    """Exact if bounds and witness agree; a witness shorter than what is proven is not one (rounding swamped it)."""
+    if np.isinf(state.proven):
         return Status.UNREACHABLE
-    close = np.isfinite(upper) and upper - lower <= EXACT_GAP * upper
-    return Status.EXACT if close else Status.BOUNDED
+    close = np.isfinite(state.value) and abs(state.value - state.proven) <= EXACT_GAP * state.value
+    return Status.EXACT if close and state.proven <= state.value * (1 + 1e-9) else Status.BOUNDED
 
 
 def _solve_chunk(
-    train: TrainingSet, own: slice, X: Array, chunk: Integers, box: tuple[float, float], pool: ThreadPoolExecutor
+    train: TrainingSet,
+    own: slice,
+    frame: Frame,
+    X: Array,
+    chunk: Integers,
+    box: tuple[float, float],
+    pool: ThreadPoolExecutor,
 ) -> tuple[list[PointSearch], Integers]:
     """Solve the points X[chunk], all of the class with rows ``own``; returns their states and the tied indices."""
-    points = X[chunk]
+    raw = X[chunk]
+    points = frame.points(raw)
     G = torch.from_numpy(train.metric.components).to(train.device)
     on_device = torch.from_numpy(points).to(train.device)
     U = on_device @ G.T
@@ -148,16 +158,18 @@ def _solve_chunk(
     C_host, screened_host = C.cpu().numpy(), screened.cpu().numpy()
     states = []
     for q, i in enumerate(keep):
-        room = points[i] - np.minimum(box[0], points[i]), np.maximum(box[1], points[i]) - points[i]
+        room = (raw[i] - np.minimum(box[0], raw[i])) / frame.unit, (np.maximum(box[1], raw[i]) - raw[i]) / frame.unit
         states.append(
             PointSearch.start(int(chunk[i]), C_host[q], screened_host[q], float(errors[i]), room, anchors[q], own)
         )
     # The inner products of one small problem gain nothing from BLAS threads; the points run in parallel instead.
     with _libraries().limit(limits=1, user_api="blas"):
         solve(train, own, states, pool)
-    for state in states:
-        refine(train, X[state.index], state)
-    push_inside(train, own, X, states)
+    place = {int(i): q for q, i in enumerate(chunk)}
+    centred = np.stack([points[place[state.index]] for state in states])
+    for state, x in zip(states, centred, strict=True):
+        refine(train, x, state)
+    push_inside(train, own, centred, states)
     for state in states:
         state.release()
     return states, tied

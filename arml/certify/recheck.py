@@ -29,7 +29,6 @@ Integers = NDArray[np.int64]
 
 # The witness may have been pushed past the optimum by this fraction of its length, and as much again for rounding.
 _KKT_TOLERANCE = 1e-5
-_ROUNDING = 1e-11
 # Relative rounding the check itself may add to a bound it recomputes.
 _CHECK_ROUNDING = 1e-9
 
@@ -59,6 +58,7 @@ class _CheckFailedError(Exception):
 
 @dataclass(frozen=True)
 class _Training:
+    origin: Array
     X: Array
     y: Integers
     G: Array
@@ -66,10 +66,17 @@ class _Training:
     P: Array
     z_sq_norm: Array
     sq_norm: Array
+    magnitude: float
 
 
 def recheck(
-    knn: FittedNeighbors, X: ArrayLike, y: ArrayLike, bounds: RadiusBounds, *, gap: float = 1e-6
+    knn: FittedNeighbors,
+    X: ArrayLike,
+    y: ArrayLike,
+    bounds: RadiusBounds,
+    *,
+    box: tuple[float, float] | None = None,
+    gap: float = 1e-6,
 ) -> RecheckReport:
     """Verify the exact 1-NN radii ``bounds`` of the points X (t, d) with labels y (t,) under the classifier ``knn``.
 
@@ -77,12 +84,13 @@ def recheck(
     ----------
     knn : fitted `MahalanobisKNN` (its training set and metric are what the result is checked against)
     bounds : result of ``exact_radius``, with perturbation and certificate
+    box : the box the radii are claimed for, as it was given to ``exact_radius``
     gap : largest relative gap between upper and lower that may be called exact
 
     Raises
     ------
     ValueError
-        If the result has no perturbation or certificate, or does not have one row per point.
+        If the result has no perturbation or certificate, does not have one row per point, or is for another box.
     """
     points, labels = np.asarray(X, dtype=np.float64), np.asarray(y)
     certificate = bounds.certificate
@@ -91,10 +99,25 @@ def recheck(
     if not len(points) == len(labels) == len(bounds) == len(certificate.winner):
         raise ValueError(f"{len(points)} points, {len(labels)} labels and {len(bounds)} results do not belong together")
     certificate.check_pointers()
+    if not np.array_equal(certificate.box, (-np.inf, np.inf) if box is None else box):
+        raise ValueError(f"the result is for the box {certificate.box.tolist()}, not for {box}; pass the same box")
     G = knn.metric_.components
-    Z = knn.X_train_ @ G.T
+    # Distances depend on differences only; about the training points' mean their expansion keeps its digits.
+    origin = knn.X_train_.mean(axis=0)
+    centred = knn.X_train_ - origin
+    Z = centred @ G.T
     P = Z @ G
-    train = _Training(knn.X_train_, knn.y_train_, G, Z, P, np.einsum("nr,nr->n", Z, Z), np.einsum("nd,nd->n", P, P))
+    train = _Training(
+        origin,
+        centred,
+        knn.y_train_,
+        G,
+        Z,
+        P,
+        np.einsum("nr,nr->n", Z, Z),
+        np.einsum("nd,nd->n", P, P),
+        float(np.linalg.norm(np.abs(centred) @ np.abs(G).T, axis=1).max()),
+    )
     ok = np.ones(len(points), dtype=bool)
     problems = []
     for i in range(len(points)):
@@ -111,21 +134,23 @@ def _require(condition: bool | np.bool_, message: str) -> None:
         raise _CheckFailedError(message)
 
 
-def _check_point(train: _Training, x: Array, label: int, bounds: RadiusBounds, i: int, gap: float) -> None:
+def _check_point(train: _Training, raw: Array, label: int, bounds: RadiusBounds, i: int, gap: float) -> None:
     assert bounds.perturbation is not None
+    x = raw - train.origin
     lower, upper, status = float(bounds.lower[i]), float(bounds.upper[i]), str(bounds.status[i])
     delta = bounds.perturbation[i]
     own = train.y == label
     c = _sq_dist(train, x)
-    blur = _ROUNDING * (float(c.max()) + float(np.abs(x).sum()) ** 2)
+    blur = _blur(train, x)
     if status in (Status.MISCLASSIFIED, Status.TIED):
         _require(lower == upper == 0.0 and not delta.any(), f"status {status}, but the radius is not 0")
         _require(_lead(c, own) <= blur, f"status {status}, but the point is classified correctly")
         return
+    _require(status in set(Status), f"unknown status {status!r}")
     _require(0.0 <= lower <= upper, f"bounds {lower} and {upper} are not ordered")
     _require(_lead(c, own) > -blur, "a misclassified point has a positive radius")
     certificate: OneNNCertificate = bounds.certificate
-    room = x - np.minimum(certificate.box[0], x), np.maximum(certificate.box[1], x) - x
+    room = raw - np.minimum(certificate.box[0], raw), np.maximum(certificate.box[1], raw) - raw
     proof = _PointProof(train, c, own, room, certificate, i)
     if status == Status.UNREACHABLE:
         _require(np.isinf(lower) and np.isinf(upper), "status unreachable, but a bound is finite")
@@ -154,7 +179,7 @@ def _check_witness(
     slip = 1e-9 * upper
     _require((delta >= -room[0] - slip).all() and (delta <= room[1] + slip).all(), "the perturbation leaves the box")
     outside = _sq_dist(train, x + delta)
-    blur = _ROUNDING * (float(outside.max()) + float(np.abs(x).sum()) ** 2)
+    blur = _blur(train, x + delta)
     _require(_lead(outside, own) <= blur, "at the perturbed point the label's own class is still nearer")
     inside = _sq_dist(train, x + delta * (lower / upper * (1 - 1e-6)))
     _require(_lead(inside, own) > -blur, "a perturbation shorter than the lower bound changes the answer")
@@ -163,6 +188,13 @@ def _check_witness(
 def _sq_dist(train: _Training, x: Array) -> Array:
     u = train.G @ x
     return train.z_sq_norm - 2 * (train.Z @ u) + u @ u
+
+
+def _blur(train: _Training, x: Array) -> float:
+    """Rounding of a difference of two computed squared distances from x, on the safe side."""
+    size = np.linalg.norm(np.abs(train.G) @ np.abs(x)) + train.magnitude
+    length = np.linalg.norm(train.G @ x) + np.sqrt(train.z_sq_norm.max())
+    return float(8 * sum(train.G.shape) * 2.0**-53 * (length + size) * length)
 
 
 def _lead(c: Array, own: NDArray[np.bool_]) -> float:
@@ -190,6 +222,8 @@ class _PointProof:
         self.anchors = certificate.anchors[certificate.anchor_ptr[i] : certificate.anchor_ptr[i + 1]]
         self.entries = range(int(certificate.entry_ptr[i]), int(certificate.entry_ptr[i + 1]))
         self._require_own(self.anchors, "anchor")
+        valid = -1 <= self.winner < len(own) and not (self.winner >= 0 and own[self.winner])
+        _require(valid, f"the winner {self.winner} is not an other-class training point")
 
     def check_lower(self, lower: float) -> None:
         """Every other-class point needs a perturbation of norm at least ``lower``."""
@@ -202,10 +236,12 @@ class _PointProof:
                 0 <= other < len(proven) and not self.own[other], f"an entry names {other}, not an other-class point"
             )
             A, b, weight = self._constraints(entry, other)
-            direction = weight @ A
-            gain, length = -float(weight @ b), float(np.linalg.norm(direction))
-            if gain > 0:
-                proven[other] = max(proven[other], gain / length if length > 0 else np.inf)
+            gain = -float(weight @ b)
+            # What the sum of the rows may have lost by rounding counts as length: rows that cancel prove nothing.
+            lost = 2.0**-50 * len(weight) * float(weight @ np.linalg.norm(A, axis=1))
+            length = float(np.linalg.norm(weight @ A)) + lost
+            if gain > 0 and length > 0:
+                proven[other] = max(proven[other], gain / length)
         weakest = int(proven.argmin())
         _require(
             proven[weakest] >= lower * (1 - _CHECK_ROUNDING),
@@ -217,8 +253,10 @@ class _PointProof:
         entries = [entry for entry in self.entries if self.certificate.entry_other[entry] == self.winner]
         if not entries:
             # The closed form alone proves the bound, so the bisecting hyperplane of one anchor is the only constraint.
-            slack = (self._closed_form(int(anchor))[self.winner] for anchor in self.anchors)
-            _require(max(slack) >= np.linalg.norm(delta) * (1 - _KKT_TOLERANCE), "no multipliers for the winner")
+            slack = [float(self._closed_form(int(anchor))[self.winner]) for anchor in self.anchors]
+            _require(
+                max(slack, default=0.0) >= np.linalg.norm(delta) * (1 - _KKT_TOLERANCE), "no multipliers for the winner"
+            )
             return
         A, b, weight = self._constraints(entries[0], self.winner)
         direction = weight @ A
@@ -252,7 +290,8 @@ class _PointProof:
         b[rows >= 0] = (self.c[points] - self.c[other]) / 2
         A[np.flatnonzero(rows < 0), box % d] = np.where(box < d, -1.0, 1.0)
         b[rows < 0] = np.where(box < d, self.room[0][box % d], self.room[1][box % d])
-        return A, b, weight
+        # Only the ratios of the weights matter; their own scale must neither underflow nor overflow.
+        return A, b, weight / max(float(weight.max(initial=0.0)), 2.0**-1000)
 
     def _require_own(self, rows: Integers, what: str) -> None:
         valid = bool(((rows >= 0) & (rows < len(self.own))).all()) and bool(self.own[rows].all())

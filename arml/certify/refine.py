@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from arml.certify.cutting import PointSearch
 from arml.certify.qp import proven_bound
-from arml.certify.rounding import gamma
+from arml.certify.rounding import UNIT_ROUNDOFF, gamma
 from arml.certify.training_set import TrainingSet
 
 Array = NDArray[np.float64]
@@ -49,10 +49,13 @@ def _constraints(
     A[np.flatnonzero(rows < 0), box % d] = np.where(box < d, -1.0, 1.0)
     b[rows < 0] = np.where(box < d, state.room_below[box % d], state.room_above[box % d])
     difference = train.X[points] - train.X[other]
-    toward = train.X[points] + train.X[other] - 2 * x
+    toward = (train.X[points] - x) + (train.X[other] - x)
+    # Each centred point is off by a rounding, and so is each difference.
+    blur = 3 * UNIT_ROUNDOFF * (np.abs(train.X[points]) + np.abs(train.X[other]))
+    toward_blur = blur + 6 * UNIT_ROUNDOFF * np.abs(x)
     # d_M(x, x_i) - d_M(x, x_j) = (x_i - x_j)' M (x_i + x_j - 2 x): no two large numbers are subtracted.
-    mapped, mapped_error = _embedded(train, difference)
-    sums, sums_error = _embedded(train, toward)
+    mapped, mapped_error = _embedded(train, difference, blur)
+    sums, sums_error = _embedded(train, toward, toward_blur)
     b[rows >= 0] = np.einsum("kr,kr->k", mapped, sums) / 2
     limit_error = np.einsum("kr,kr->k", np.abs(mapped) + mapped_error, sums_error)
     limit_error += np.einsum("kr,kr->k", mapped_error, np.abs(sums))
@@ -62,10 +65,11 @@ def _constraints(
     return A, b, float(row_error.max(initial=0.0)), float(limit_error.max(initial=0.0))
 
 
-def _embedded(train: TrainingSet, T: Array) -> tuple[Array, Array]:
+def _embedded(train: TrainingSet, T: Array, T_error: Array) -> tuple[Array, Array]:
     """``G t`` of the rows t (k, d), and componentwise bounds (k, r) of its error.
 
-    The bounds leave room for the rounding of t itself and of one further inner product with the result.
+    T_error (k, d) bounds the error of t itself. There is room for one further inner product with the result.
     """
     G = train.metric.components
-    return T @ G.T, 2 * gamma(sum(G.shape) + 8) * (np.abs(T) @ np.abs(G).T)
+    absolute = np.abs(G).T
+    return T @ G.T, 2 * gamma(sum(G.shape) + 8) * (np.abs(T) @ absolute) + (1 + 1e-6) * (T_error @ absolute)

@@ -40,7 +40,7 @@ def magnitudes(X: torch.Tensor, G: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class RoundingBounds:
-    """Error bounds for one metric and one training set.
+    """Error bounds for one metric and one training set, whose points may each be off by one relative rounding.
 
     Attributes
     ----------
@@ -79,13 +79,13 @@ class RoundingBounds:
         ``embedded`` and ``magnitude`` (t,) are ``||G x||`` and ``h(x)`` of the test points.
         """
         total = _SAFETY * (np.asarray(embedded) + self.embedded)
-        moved = _SAFETY * gamma(self.d) * (np.asarray(magnitude) + self.magnitude)
+        moved = _SAFETY * gamma(self.d + 2) * (np.asarray(magnitude) + self.magnitude)
         return np.asarray(gamma(self.r + 4) * total**2 + (2 * total + moved) * moved)
 
     @property
     def row(self) -> float:
         """Error, in norm, of a computed constraint row ``M (x_i - x_j)``."""
-        point = self.g * (gamma(self.r) * self.embedded + gamma(self.d) * self.magnitude)
+        point = self.g * (gamma(self.r) * self.embedded + gamma(self.d + 2) * self.magnitude)
         return 2.0 * _SAFETY * (point + UNIT_ROUNDOFF * self.mapped)
 
     @property

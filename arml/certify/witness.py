@@ -17,17 +17,20 @@ Integers = NDArray[np.int64]
 _PUSHES = (0.0, 1e-10, 1e-9, 1e-8, 1e-7, 4e-7)
 
 
-def push_inside(train: TrainingSet, own: slice, X: Array, states: list[PointSearch]) -> None:
+def push_inside(train: TrainingSet, own: slice, points: Array, states: list[PointSearch]) -> None:
     """Move the states' perturbations just inside the other class's cell, and set their norms as upper bounds.
+
+    ``points`` (t, d) are the states' test points, in the same order.
 
     The cell is convex and holds the other-class point itself, so the way towards it never leaves the cell, nor a box
     that holds the point. Where the point lies outside the box the perturbation is left as it is.
     """
-    states = [state for state in states if state.winner >= 0]
-    if not states:
+    reached = [q for q, state in enumerate(states) if state.winner >= 0]
+    if not reached:
         return
+    states = [states[q] for q in reached]
     deltas = np.stack([state.delta for state in states])
-    goals = train.X[[state.winner for state in states]] - X[[state.index for state in states]]
+    goals = train.X[[state.winner for state in states]] - points[reached]
     here = own_class_slack(train, own, states, deltas)
     there = own_class_slack(train, own, states, goals)
     for state, delta, goal, slack, goal_slack in zip(states, deltas, goals, here, there, strict=True):
@@ -43,11 +46,12 @@ def push_inside(train: TrainingSet, own: slice, X: Array, states: list[PointSear
 
 
 def assemble_certificate(
-    states: list[PointSearch], order: Integers, n_points: int, box: tuple[float, float]
+    states: list[PointSearch], order: Integers, n_points: int, box: tuple[float, float], weight: float
 ) -> OneNNCertificate:
     """Certificate in the caller's order of test points and with the caller's training indices.
 
-    An entry is written for every candidate that the checker could not settle with the anchors alone.
+    An entry is written for every candidate that the checker could not settle with the anchors alone. ``weight`` turns
+    the multipliers of training points into those for the caller's units; those of box rows have no unit.
     """
     by_index = {state.index: state for state in states}
     winner = np.full(n_points, -1, dtype=np.int64)
@@ -69,7 +73,9 @@ def assemble_certificate(
         for multipliers in state.weights[open_]:
             used = np.flatnonzero(multipliers)
             rows.append(names[used])
-            weights.append(multipliers[used])
+            # Only the ratios of an entry's weights matter, so whichever factor exceeds 1 is divided out.
+            points, box_rows = min(weight, 1.0), 1.0 / max(weight, 1.0)
+            weights.append(np.where(names[used] >= 0, points, box_rows) * multipliers[used])
     return OneNNCertificate(
         winner,
         _pointers(anchors),

@@ -12,7 +12,7 @@ from tests.certify.problems import BY_HAND, brute_force_radius, random_problem
 def radii(M, X, y, points, labels, **options):
     knn = MahalanobisKNN(1, metric=M).fit(X, y)
     bounds = knn.exact_radius(points, labels, **options)
-    report = recheck(knn, points, labels, bounds)
+    report = recheck(knn, points, labels, bounds, box=options.get("box"))
     assert report, report.problems
     return bounds
 
@@ -128,6 +128,34 @@ def test_scaling_the_metric_changes_nothing(problem, scale):
     first = radii(M, X, y, x[None], y[:1])
     second = radii(scale * M, X, y, x[None], y[:1])
     np.testing.assert_allclose(first.upper, second.upper, rtol=2e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e6, 1e8])
+@pytest.mark.parametrize("seed", range(5))
+def test_far_from_the_origin_no_digit_is_lost(offset, seed):
+    # On a binary grid, so that the shift itself is exact.
+    rng = np.random.default_rng(seed)
+    X, points = np.round(rng.normal(size=(2, 30, 3)) * 2**20) / 2**20
+    y = np.arange(30) % 3
+    here = radii("euclidean", X, y, points, y)
+    there = radii("euclidean", X + offset, y, points + offset, y)
+    assert (here.status == there.status).all()
+    np.testing.assert_allclose(there.upper, here.upper, rtol=1e-9)
+    assert (there.lower <= here.upper).all()
+
+
+@pytest.mark.parametrize("metric_scale", [1e-300, 1e-160, 1.0, 1e160, 1e300])
+@pytest.mark.parametrize("data_scale", [1e-140, 1.0, 1e140])
+def test_neither_tiny_nor_huge_numbers_change_a_radius(metric_scale, data_scale):
+    rng = np.random.default_rng(6)
+    X, points = rng.normal(size=(2, 30, 3))
+    y = np.arange(30) % 3
+    expected = radii("euclidean", X, y, points, y)
+    knn = MahalanobisKNN(1, metric=metric_scale * np.eye(3)).fit(data_scale * X, y)
+    scaled = knn.exact_radius(data_scale * points, y)
+    assert (scaled.status == expected.status).all()
+    np.testing.assert_allclose(scaled.upper / data_scale, expected.upper, rtol=1e-9)
+    np.testing.assert_allclose(scaled.lower / data_scale, expected.lower, rtol=1e-9)
 
 
 @settings(max_examples=30, deadline=None)

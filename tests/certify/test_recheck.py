@@ -117,3 +117,50 @@ def test_result_without_certificate_is_an_error(result):
         recheck(knn, points, labels, replace(bounds, certificate=None))
     with pytest.raises(ValueError, match="belong together"):
         recheck(knn, points[:-1], labels[:-1], bounds)
+
+
+def test_cancelling_or_tiny_weights_do_not_prove_unreachability(result):
+    knn, points, labels, bounds = result
+    infinite = np.full(len(bounds), np.inf)
+    forged = replace(
+        bounds,
+        lower=infinite,
+        upper=infinite,
+        status=np.full(len(bounds), Status.UNREACHABLE.value),
+        certificate=replace(bounds.certificate, weight=bounds.certificate.weight * 1e-200),
+    )
+    assert not recheck(knn, points, labels, forged).ok.any()
+
+
+def test_the_box_is_the_callers_not_the_certificates(result):
+    knn, points, labels, bounds = result
+    forged = replace(bounds, certificate=replace(bounds.certificate, box=np.array([9e9, -9e9])))
+    with pytest.raises(ValueError, match="pass the same box"):
+        recheck(knn, points, labels, forged)
+
+
+@pytest.mark.parametrize("winner", [99999, -7])
+def test_a_winner_that_does_not_exist_is_refused(result, winner):
+    knn, points, labels, bounds = result
+    winners = bounds.certificate.winner.copy()
+    winners[1] = winner
+    forged = replace(bounds, certificate=replace(bounds.certificate, winner=winners))
+    assert "winner" in failures(knn, points, labels, forged)[1]
+
+
+def test_unknown_statuses_are_refused(result):
+    knn, points, labels, bounds = result
+    forged = replace(bounds, status=np.full(len(bounds), "proven"))
+    assert "unknown status" in failures(knn, points, labels, forged)[0]
+
+
+def test_small_metrics_do_not_blur_the_check():
+    X, y = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([0, 1])
+    knn = MahalanobisKNN(1, metric=1e-13 * np.eye(2)).fit(X, y)
+    bounds = knn.exact_radius(np.array([[0.1, 0.2]]), np.array([0]))
+    assert recheck(knn, np.array([[0.1, 0.2]]), np.array([0]), bounds)
+    zero = np.zeros(1)
+    forged = replace(
+        bounds, lower=zero, upper=zero, perturbation=np.zeros((1, 2)), status=np.array([Status.MISCLASSIFIED.value])
+    )
+    assert not recheck(knn, np.array([[0.1, 0.2]]), np.array([0]), forged)
