@@ -101,13 +101,27 @@ def recheck(
     certificate.check_pointers()
     if not np.array_equal(certificate.box, (-np.inf, np.inf) if box is None else box):
         raise ValueError(f"the result is for the box {certificate.box.tolist()}, not for {box}; pass the same box")
+    train = _mapped(knn)
+    ok = np.ones(len(points), dtype=bool)
+    problems = []
+    for i in range(len(points)):
+        try:
+            _check_point(train, points[i], int(labels[i]), bounds, i, gap)
+        except _CheckFailedError as failure:
+            ok[i] = False
+            problems.append((i, str(failure)))
+    return RecheckReport(ok, tuple(problems))
+
+
+def _mapped(knn: FittedNeighbors) -> _Training:
+    """The training set, centred and mapped by the metric."""
     G = knn.metric_.components
     # Distances depend on differences only; about the training points' mean their expansion keeps its digits.
     origin = knn.X_train_.mean(axis=0)
     centred = knn.X_train_ - origin
     Z = centred @ G.T
     P = Z @ G
-    train = _Training(
+    return _Training(
         origin,
         centred,
         knn.y_train_,
@@ -118,15 +132,6 @@ def recheck(
         np.einsum("nd,nd->n", P, P),
         float(np.linalg.norm(np.abs(centred) @ np.abs(G).T, axis=1).max()),
     )
-    ok = np.ones(len(points), dtype=bool)
-    problems = []
-    for i in range(len(points)):
-        try:
-            _check_point(train, points[i], int(labels[i]), bounds, i, gap)
-        except _CheckFailedError as failure:
-            ok[i] = False
-            problems.append((i, str(failure)))
-    return RecheckReport(ok, tuple(problems))
 
 
 def _require(condition: bool | np.bool_, message: str) -> None:

@@ -183,6 +183,7 @@ def _evaluation(
     evaluation = EVALUATIONS[config.evaluation.name]
 
     def make(folder: Path) -> dict[str, object]:
+        """Carry out the evaluation into ``folder``; returns the rest of the record's description."""
         started = time.monotonic()
         evaluation.compute(Inputs(config, data, metric, device), folder)
         seconds = time.monotonic() - started
