@@ -2,7 +2,9 @@
 
 knn = MahalanobisKNN(n_neighbors=1, metric=metric).fit(X_train, y_train)
 knn.predict(X)                # labels
-knn.exact_radius(X, y)        # RadiusBounds: how far each point can be pushed before the answer may change
+knn.exact_radius(X, y)        # RadiusBounds: how far each point can be pushed before the answer may change (K = 1)
+knn.certified_radius(X, y)    # RadiusBounds: a proven lower bound of that (Theorem 1, any odd K)
+knn.attacked_radius(X, y)     # AttackedBounds: that, and a perturbation that does change the answer
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from arml.attacks import ATTACKS, run_attack, sandwich
+from arml.certify.knn_bound import certified_radii
+from arml.certify.norms import NORMS
 from arml.certify.one_nn import exact_radii
 from arml.devices import resolve_device
 from arml.geometry import Mahalanobis, as_mahalanobis, sq_dist_matrix
-from arml.radii import RadiusBounds
+from arml.radii import AttackedBounds, RadiusBounds, Status
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -99,15 +104,24 @@ class MahalanobisKNN:
         InvalidInputError
             If the classifier is not fitted, or X is not a finite (t, d) array.
         """
+        votes = self.votes(X)
+        return np.asarray(self.classes_[votes.argmax(axis=1)])
+
+    def votes(self, X: ArrayLike) -> Integers:
+        """How many of the K nearest training points of X (t, d) have each of the labels ``classes_``: (t, C).
+
+        Raises
+        ------
+        InvalidInputError
+            If the classifier is not fitted, or X is not a finite (t, d) array.
+        """
         points = self._test_points(X)
         votes_of = np.searchsorted(self.classes_, self.y_train_)
-        predicted = np.empty(len(points), dtype=np.int64)
+        counts = np.zeros((len(points), len(self.classes_)), dtype=np.int64)
         for chunk, nearest in self._nearest(points):
-            votes = votes_of[nearest]
-            counts = np.zeros((len(nearest), len(self.classes_)), dtype=np.int64)
-            np.add.at(counts, (np.arange(len(nearest))[:, None], votes), 1)
-            predicted[chunk] = self.classes_[counts.argmax(axis=1)]
-        return predicted
+            rows = np.arange(chunk.start, chunk.stop)
+            np.add.at(counts, (rows[:, None], votes_of[nearest]), 1)
+        return counts
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Accuracy on the points X (t, d) with labels y (t,)."""
@@ -157,6 +171,102 @@ class MahalanobisKNN:
             memory_budget=self.memory_budget,
             progress=progress,
         )
+
+    def certified_radius(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        norm: float = 2,
+        progress: Callable[[int], None] | None = None,
+    ) -> RadiusBounds:
+        """Proven lower bounds of the radii of the points X (t, d) with labels y (t,), by Theorem 1, for any odd K.
+
+        ``lower`` is the theorem's value (eq. 10), rounded down; ``upper`` is ``inf``, nothing was attacked. What is
+        certified is that y keeps a majority of the K votes; see `arml.certify.knn_bound`. A misclassified point has
+        radius 0. So has a point whose label wins the vote without a majority (status "bounded"), which only happens
+        with more than two classes. Where fewer than (K + 1) / 2 training points have other labels the radius is
+        infinite (status "unreachable").
+
+        Parameters
+        ----------
+        norm : norm of the perturbation that the radius is measured in: 2, 1 or ``math.inf``
+        progress : called with the number of points just finished
+
+        Raises
+        ------
+        InvalidInputError
+            If the classifier is not fitted, the points or labels cannot be used, or the norm is another.
+        """
+        points = self._test_points(X)
+        labels = _labels(y, len(points), "y")
+        return self._certified(points, labels, norm, progress)[0]
+
+    def attacked_radius(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        attack: str = "local_search",
+        box: tuple[float, float] | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> AttackedBounds:
+        """Bounds of the radii from both sides: ``lower`` by Theorem 1, ``upper`` by an attack on the points X (t, d).
+
+        Every perturbation handed out was given back to `predict`, which answered another class than y (t,). Where the
+        attack found none ``upper`` is ``inf``.
+
+        Parameters
+        ----------
+        attack : "local_search" (sees the training points), or "boundary" or "hopskipjump" (only ask for answers)
+        box : range (low, high) that every coordinate of the perturbed point must stay in. By default none for
+            "local_search" and (0, 1) for the others, which need one
+        seed : seed of the attacks that draw
+        steps : length of the attacks that draw; None is their default
+        progress : called with the number of points just finished
+
+        Raises
+        ------
+        InvalidInputError
+            If the classifier is not fitted, the points or labels cannot be used, the box is empty, or the attack is
+            unknown.
+        SandwichError
+            If a perturbation is shorter than the proven bound: a bug, in one of the two.
+        """
+        points = self._test_points(X)
+        labels = _labels(y, len(points), "y")
+        if attack not in ATTACKS:
+            raise InvalidInputError(f"unknown attack {attack!r}; there are: {', '.join(ATTACKS)}")
+        certified, rows = self._certified(points, labels, 2, None)
+        right = np.flatnonzero(certified.status != Status.MISCLASSIFIED.value)
+        result = run_attack(self, attack, points[right], labels[right], rows[right], _box(box), seed, steps, progress)
+        return sandwich(certified, right, result)
+
+    def _certified(
+        self, points: Array, labels: Integers, norm: float, progress: Callable[[int], None] | None
+    ) -> tuple[RadiusBounds, Integers]:
+        """Theorem 1, and per point the training indices of the rows that decide it."""
+        if norm not in NORMS:
+            raise InvalidInputError(f"norm must be 2, 1 or inf, got {norm!r}")
+        found = certified_radii(
+            self.metric_,
+            self.X_train_,
+            self.y_train_,
+            points,
+            labels,
+            int(self.n_neighbors),
+            norm=norm,
+            device=self.device_,
+            memory_budget=self.memory_budget,
+            progress=progress,
+        )
+        wrong = self.predict(points) != labels
+        lower = np.where(wrong, 0.0, found.lower)
+        status = np.where(np.isinf(lower), Status.UNREACHABLE.value, Status.BOUNDED.value)
+        status = np.where(wrong, Status.MISCLASSIFIED.value, status)
+        return RadiusBounds(lower, np.where(wrong, 0.0, np.inf), status), found.rows
 
     def _test_points(self, X: ArrayLike) -> Array:
         if not hasattr(self, "X_train_"):

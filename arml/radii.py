@@ -50,6 +50,10 @@ _ADVICE = {
 }
 
 
+class SandwichError(RuntimeError):
+    """A perturbation shorter than a proven bound: one of the two is wrong, and nothing may be reported."""
+
+
 @dataclass(frozen=True)
 class RadiusBounds:
     """Lower and upper bounds of the radius of n test points, in their order.
@@ -104,3 +108,36 @@ class RadiusBounds:
     def empirical_error(self, epsilon: float) -> float:
         """Fraction of points broken by a perturbation of norm at most ``epsilon``: mean(upper <= epsilon), eq. (4)."""
         return float(np.mean(self.upper <= epsilon))
+
+
+@dataclass(frozen=True)
+class AttackedBounds(RadiusBounds):
+    """Bounds whose ``upper`` comes from an attack that was verified by the classifier itself.
+
+    ``upper`` belongs to a changed answer, ``perturbation`` to the same. With more than two classes the label can lose
+    its majority before it loses the vote; ``lower`` bounds that earlier event too.
+
+    Attributes
+    ----------
+    majority : (n,) float64, norm of a perturbation after which fewer than (K + 1) / 2 of the K nearest neighbours have
+        the label; at most ``upper``
+    queries : (n,) int64, how often the attack asked for the classifier's answer; 0 for an attack that sees inside
+    notes : remarks of the attack on its run
+    """
+
+    majority: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    queries: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, values in (("majority", self.majority), ("queries", self.queries)):
+            if len(values) != len(self.lower):
+                raise ValueError(f"{name} has {len(values)} entries for {len(self.lower)} points")
+        outside = np.flatnonzero(~((self.lower <= self.majority) & (self.majority <= self.upper)))
+        if outside.size:
+            i = int(outside[0])
+            raise ValueError(
+                f"point {i}: the majority is lost at {self.majority[i]!r}, outside of "
+                f"[{self.lower[i]!r}, {self.upper[i]!r}]"
+            )

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arml.certify.qp import search
 from arml.certify.training_set import TrainingSet
+from arml.qp import search
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -37,7 +37,7 @@ class PointSearch:
     index : position among the caller's test points
     c : (n,) squared distances to all training points; screened : (n,) bounds of `screen`; error : rounding error of c
     room_below, room_above : (d,) how far each feature may move within the box
-    anchors : (a,) rows of the anchors; rows : (m,) constraints in use, named as in `arml.certify.qp`
+    anchors : (a,) rows of the anchors; rows : (m,) constraints in use, named as in `arml.qp`
     candidates, bound, weights : (q,), (q,), (q, m) see `search`
     rest : lower bound of every other-class point that is not a candidate
     winner, value, delta : row of the other-class point of the best solution (-1 for none), its norm, the perturbation

@@ -9,7 +9,7 @@ How it is solved, for all test points of one class at a time:
 2. The closed form (eq. 8) with each point's nearest same-class points bounds every inner problem from below, one matrix
    product per such point (`arml.certify.screening`).
 3. The inner problems are worked on in the order of these bounds, over the constraints of the nearest same-class points
-   only, and left as soon as they are proven worse than the best one (`arml.certify.qp`).
+   only, and left as soon as they are proven worse than the best one (`arml.qp`).
 4. A nearest-neighbour query at all the solutions together, one matrix product, finds the constraints that were left out
    and are violated. They are added and step 3 is repeated for the points concerned (`arml.certify.cutting`). When none
    is left the best solution is optimal.
@@ -27,15 +27,14 @@ Differences from the paper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from arml.certify.chunks import blas_on_one_thread, class_chunks
 from arml.certify.cutting import PointSearch, solve
 from arml.certify.frame import Frame
 from arml.certify.refine import refine
@@ -90,7 +89,7 @@ def exact_radii(
     status = np.full(len(y), Status.MISCLASSIFIED.value, dtype="<U16")
     states: list[PointSearch] = []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for label, chunk in _chunks(y, rows):
+        for label, chunk in class_chunks(y, rows):
             if label in train.classes:
                 solved, tied = _solve_chunk(train, train.classes[label], frame, X, chunk, box, pool)
                 status[tied] = Status.TIED.value
@@ -106,20 +105,6 @@ def exact_radii(
             perturbation[i] = state.delta * frame.unit
     certificate = assemble_certificate(states, train.order, len(y), box, frame.weight)
     return RadiusBounds(lower, upper, status, perturbation, certificate)
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    """The BLAS libraries of this process; looking for them takes milliseconds, so it is done once."""
-    return ThreadpoolController()
-
-
-def _chunks(y: Integers, rows: int) -> Iterator[tuple[int, Integers]]:
-    """Label and indices of the test points, grouped by label and cut to at most ``rows``."""
-    for label in np.unique(y):
-        members = np.flatnonzero(y == label)
-        for start in range(0, len(members), rows):
-            yield int(label), members[start : start + rows]
 
 
 def _status(state: PointSearch) -> Status:
@@ -162,8 +147,7 @@ def _solve_chunk(
         states.append(
             PointSearch.start(int(chunk[i]), C_host[q], screened_host[q], float(errors[i]), room, anchors[q], own)
         )
-    # The inner products of one small problem gain nothing from BLAS threads; the points run in parallel instead.
-    with _libraries().limit(limits=1, user_api="blas"):
+    with blas_on_one_thread():
         solve(train, own, states, pool)
     place = {int(i): q for q, i in enumerate(chunk)}
     centred = np.stack([points[place[state.index]] for state in states])

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arml.certify.cutting import PointSearch
-from arml.certify.qp import proven_bound
 from arml.certify.rounding import UNIT_ROUNDOFF, gamma
 from arml.certify.training_set import TrainingSet
+from arml.qp import proven_bound
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]

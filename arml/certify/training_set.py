@@ -21,13 +21,14 @@ class TrainingSet:
 
     Attributes
     ----------
-    X (n, d) points; P (n, d) rows ``M x_i``; Z_device (n, r) points embedded by G; P_device (n, d);
-    sq_norm_device (n,) squared norms of the rows of P; order (n,) indices in the caller's order;
+    X (n, d) points; P (n, d) rows ``M x_i``; sq_norm (n,) their squared norms; Z_device (n, r) points embedded by G;
+    P_device (n, d), sq_norm_device (n,): P and sq_norm on the device; order (n,) indices in the caller's order;
     classes : label to the slice of its rows
     """
 
     X: Array
     P: Array
+    sq_norm: Array
     Z_device: torch.Tensor
     P_device: torch.Tensor
     sq_norm_device: torch.Tensor
@@ -48,9 +49,11 @@ class TrainingSet:
         points = torch.from_numpy(X).to(device)
         Z = points @ G.T
         P = Z @ G
+        sq_norm = (P * P).sum(-1)
         return cls(
-            X, P.cpu().numpy(), Z, P, (P * P).sum(-1), order, classes, metric, RoundingBounds.of(G, points, Z, P)
-        )
+            X, P.cpu().numpy(), sq_norm.cpu().numpy(), Z, P, sq_norm, order, classes, metric,
+            RoundingBounds.of(G, points, Z, P),
+        )  # fmt: skip
 
     @property
     def device(self) -> torch.device:

@@ -16,6 +16,7 @@ from arml.experiments.config import (
     BoundaryGridConfig,
     Exact1NNConfig,
     FromFileConfig,
+    HopSkipJumpConfig,
     Rule,
     RunConfig,
 )
@@ -83,6 +84,8 @@ def _check_evaluation(config: RunConfig) -> None:
             f"dataset={config.dataset.name}: evaluation=boundary_grid draws a plane and needs a dataset with two "
             "features. Valid: toy"
         )
+    if isinstance(evaluation, HopSkipJumpConfig) and list(evaluation.box) != [0.0, 1.0]:
+        raise UsageError(f"evaluation.box={evaluation.box}: hopskipjump works in [0, 1] only; use evaluation=boundary")
     kind = type(evaluation)().kind
     if evaluation.kind != kind:
         raise UsageError(f"evaluation.kind={evaluation.kind}: the kind of {evaluation.name} is {kind}; leave it out")

@@ -67,10 +67,15 @@ _BOX = Rule(
 
 @dataclass
 class DatasetConfig:
-    """A dataset, and the radii at which the paper reports its robust errors."""
+    """A dataset, and the radii at which the paper reports its robust errors.
+
+    ``attack_points`` limits how many of the evaluated points the attacks that only ask for answers are run on, where
+    each of them takes long; null is no limit.
+    """
 
     name: str = _one_of(MISSING, DATASETS)
     radii: list[float] = field(default_factory=list, metadata={"rule": _GRID})
+    attack_points: int | None = _at_least(1)
 
 
 @dataclass
@@ -181,6 +186,50 @@ class Exact1NNConfig(EvaluationConfig):
 
 
 @dataclass
+class CertifiedKNNConfig(EvaluationConfig):
+    """Proven lower bounds for any odd K (Theorem 1); ``norm`` is that of the perturbation."""
+
+    name: str = "certified_knn"
+    kind: str = "certified"
+    norm: str = _one_of("2", ("2", "1", "inf"))
+
+
+@dataclass
+class LocalSearchConfig(EvaluationConfig):
+    """White-box attack on K-NN; ``box`` keeps perturbed points inside [low, high]."""
+
+    name: str = "local_search"
+    kind: str = "local_search"
+    box: list[float] | None = field(default=None, metadata={"rule": _BOX})
+
+
+@dataclass
+class DecisionBasedConfig(EvaluationConfig):
+    """An attack that only asks for answers (foolbox), of so many steps, inside the box [low, high]."""
+
+    steps: int = _at_least(1, 1)
+    box: list[float] = field(default_factory=lambda: [0.0, 1.0], metadata={"rule": _BOX})
+
+
+@dataclass
+class BoundaryAttackConfig(DecisionBasedConfig):
+    """Boundary Attack with foolbox's default settings, as in the paper."""
+
+    name: str = "boundary"
+    kind: str = "boundary"
+    steps: int = _at_least(1, 25_000)
+
+
+@dataclass
+class HopSkipJumpConfig(DecisionBasedConfig):
+    """HopSkipJump, a second attack of the same kind; it works inside [0, 1] only."""
+
+    name: str = "hopskipjump"
+    kind: str = "hopskipjump"
+    steps: int = _at_least(1, 64)
+
+
+@dataclass
 class BoundaryGridConfig(EvaluationConfig):
     """Predictions on a regular grid over the plane of a two-dimensional dataset (Figure 1)."""
 
@@ -232,7 +281,15 @@ METHOD_SCHEMAS: Mapping[str, type[MethodConfig]] = {
     for schema in (EuclideanConfig, NCAConfig, LMNNConfig, ITMLConfig, LFDAConfig, ARMLConfig, FromFileConfig)
 }
 EVALUATION_SCHEMAS: Mapping[str, type[EvaluationConfig]] = {
-    schema().name: schema for schema in (Exact1NNConfig, BoundaryGridConfig)
+    schema().name: schema
+    for schema in (
+        Exact1NNConfig,
+        CertifiedKNNConfig,
+        LocalSearchConfig,
+        BoundaryAttackConfig,
+        HopSkipJumpConfig,
+        BoundaryGridConfig,
+    )
 }
 
 

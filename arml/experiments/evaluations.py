@@ -10,15 +10,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.certify import one_nn
+from arml.attacks import DECISION_BASED_VERSION, local_search
+from arml.certify import knn_bound, one_nn
 from arml.datasets import Dataset
-from arml.experiments.config import BoundaryGridConfig, Exact1NNConfig, RunConfig, parameters
-from arml.experiments.progress import progress_bar
+from arml.experiments.config import (
+    BoundaryGridConfig,
+    CertifiedKNNConfig,
+    DecisionBasedConfig,
+    Exact1NNConfig,
+    LocalSearchConfig,
+    RunConfig,
+    parameters,
+)
+from arml.experiments.progress import progress_bar, say
 from arml.learners import StoredMetric
 from arml.neighbors import MahalanobisKNN
-from arml.radii import RadiusBounds
+from arml.radii import AttackedBounds, RadiusBounds
 
 POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
+ATTACK_COLUMNS = (*POINT_COLUMNS, "majority", "queries")
 
 #: Bump when the numbers of the boundary grid change.
 GRID_VERSION = 1
@@ -70,6 +80,50 @@ def exact_1nn(inputs: Inputs, folder: Path) -> None:
     np.savez_compressed(folder / "witness.npz", allow_pickle=False, **present)
 
 
+def certified_knn(inputs: Inputs, folder: Path) -> None:
+    """Theorem 1's bounds of the evaluation subset: ``points.csv``."""
+    config, data = inputs.config, inputs.data
+    assert isinstance(config.evaluation, CertifiedKNNConfig)
+    X, y = data.evaluation_subset(config.n_eval, config.seed)
+    knn = _classifier(inputs)
+    with progress_bar(f"{data.name} {config.method.name}: certified radii", len(y)) as advance:
+        bounds = knn.certified_radius(X, y, norm=float(config.evaluation.norm), progress=advance)
+    index = data.evaluation_indices(config.n_eval, config.seed)
+    _write_points(folder / "points.csv", index, y, knn.predict(X), bounds)
+
+
+def attack(inputs: Inputs, folder: Path) -> None:
+    """An attack on the evaluation subset: ``points.csv``, and ``attack.npz`` with the perturbations.
+
+    The points' certified bounds are computed along with it, so that a record cannot hold a contradiction.
+    """
+    config, data = inputs.config, inputs.data
+    evaluation = config.evaluation
+    assert isinstance(evaluation, LocalSearchConfig | DecisionBasedConfig)
+    n_eval = attacked_points(config)
+    X, y = data.evaluation_subset(n_eval, config.seed)
+    knn = _classifier(inputs)
+    steps = evaluation.steps if isinstance(evaluation, DecisionBasedConfig) else None
+    box = None if evaluation.box is None else (evaluation.box[0], evaluation.box[1])
+    with progress_bar(f"{data.name} {config.method.name}: {evaluation.name}", len(y)) as advance:
+        bounds = knn.attacked_radius(
+            X, y, attack=evaluation.name, box=box, seed=config.seed, steps=steps, progress=advance
+        )
+    for note in bounds.notes:
+        say(f"{data.name} {config.method.name} {evaluation.name}: {note}")
+    index = data.evaluation_indices(n_eval, config.seed)
+    _write_points(folder / "points.csv", index, y, knn.predict(X), bounds)
+    assert bounds.perturbation is not None
+    np.savez_compressed(folder / "attack.npz", allow_pickle=False, index=index, perturbation=bounds.perturbation)
+
+
+def attacked_points(config: RunConfig) -> int | None:
+    """Number of points an attack is run on; None for the whole test part."""
+    limit = config.dataset.attack_points if isinstance(config.evaluation, DecisionBasedConfig) else None
+    limits = [n for n in (config.n_eval, limit) if n is not None]
+    return min(limits, default=None)
+
+
 def boundary_grid(inputs: Inputs, folder: Path) -> None:
     """Predictions on a grid around the training points of a dataset in the plane: ``grid.npz``.
 
@@ -102,12 +156,17 @@ def _write_points(
     prediction: NDArray[np.int64],
     bounds: RadiusBounds,
 ) -> None:
-    columns = (index.tolist(), label.tolist(), prediction.tolist())
+    ids = (index.tolist(), label.tolist(), prediction.tolist())
+    values = [bounds.lower.tolist(), bounds.upper.tolist(), bounds.status.tolist()]
+    header: tuple[str, ...] = POINT_COLUMNS
+    if isinstance(bounds, AttackedBounds):
+        values += [bounds.majority.tolist(), bounds.queries.tolist()]
+        header = ATTACK_COLUMNS
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(POINT_COLUMNS)
+        rows.writerow(header)
         # csv writes a float by its repr, which reads back to the same float.
-        rows.writerows((*ids, *values) for *ids, values in zip(*columns, bounds, strict=True))
+        rows.writerows(zip(*ids, *values, strict=True))
 
 
 def _point_settings(config: RunConfig) -> dict[str, object]:
@@ -115,11 +174,25 @@ def _point_settings(config: RunConfig) -> dict[str, object]:
     return {"k": config.k, "n_eval": config.n_eval, "seed": config.seed, **parameters(config.evaluation)}
 
 
+def _attack_settings(config: RunConfig) -> dict[str, object]:
+    return _point_settings(config) | {"n_eval": attacked_points(config)}
+
+
 def _grid_settings(config: RunConfig) -> dict[str, object]:
     return {"k": config.k, **parameters(config.evaluation)}
 
 
+_CERTIFIED = {"certify.knn_bound": knn_bound.VERSION}
+_LOCAL_SEARCH = {"attacks.local_search": local_search.VERSION}
+_DECISION_BASED = {"attacks.decision_based": DECISION_BASED_VERSION}
+
 EVALUATIONS: Mapping[str, Evaluation] = {
     "exact_1nn": Evaluation("radii", {"certify.one_nn": one_nn.VERSION}, _point_settings, exact_1nn),
+    "certified_knn": Evaluation("radii", _CERTIFIED, _point_settings, certified_knn),
+    "local_search": Evaluation(
+        "radii", _CERTIFIED | {"attacks.local_search": local_search.VERSION}, _attack_settings, attack
+    ),
+    "boundary": Evaluation("radii", _CERTIFIED | _DECISION_BASED, _attack_settings, attack),
+    "hopskipjump": Evaluation("radii", _CERTIFIED | _DECISION_BASED, _attack_settings, attack),
     "boundary_grid": Evaluation("boundary", {"evaluations.grid": GRID_VERSION}, _grid_settings, boundary_grid),
 }

@@ -231,9 +231,11 @@ def _errors(record: Record, grid: list[float]) -> tuple[float | None, dict[float
         return None, {}
     with path.open(newline="", encoding="utf-8") as file:
         points = list(csv.DictReader(file))
-    lower = np.array([float(point["lower"]) for point in points])
+    # An attack's errors count the points it broke, all others those that are not proven robust.
+    column = "upper" if "majority" in points[0] else "lower"
+    radii = np.array([float(point[column]) for point in points])
     wrong = np.array([point["label"] != point["prediction"] for point in points])
-    return float(wrong.mean()), {radius: float((lower <= radius).mean()) for radius in grid}
+    return float(wrong.mean()), {radius: float((radii <= radius).mean()) for radius in grid}
 
 
 @contextmanager

@@ -2,7 +2,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from arml.certify.qp import CUTOFF, INFEASIBLE, OPTIMAL, constraint_rows, least_distance, normalise_rows
+from arml.qp import CUTOFF, INFEASIBLE, OPTIMAL, constraint_rows, least_distance, normalise_rows
 
 
 def dual_bound(A, b, lam):

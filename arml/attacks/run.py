@@ -1,0 +1,167 @@
+"""Running an attack on a classifier, and believing only what the classifier itself confirms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from arml.attacks.local_search import local_search
+from arml.attacks.result import AttackResult
+from arml.geometry import Mahalanobis
+from arml.radii import AttackedBounds, RadiusBounds, SandwichError
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+DECISION_BASED = ("boundary", "hopskipjump")
+ATTACKS = ("local_search", *DECISION_BASED)
+
+#: Version of `arml.attacks.decision_based`'s numbers; it stands here because importing that module takes seconds.
+DECISION_BASED_VERSION = 1
+
+# A perturbation that rounding keeps from working is lengthened by these fractions until it does.
+_PUSHES = (0.0, 1e-9, 1e-7, 1e-5)
+# Relative rounding that a proven bound and the norm of a verified perturbation may differ by.
+_ROUNDING = 1e-9
+
+
+class Classifier(Protocol):
+    """What an attack needs of a K-NN classifier; `arml.neighbors.MahalanobisKNN` has it."""
+
+    n_neighbors: int
+    memory_budget: int
+    metric_: Mahalanobis
+    X_train_: Array
+    y_train_: Integers
+    classes_: Integers
+    device_: torch.device
+
+    def predict(self, X: ArrayLike) -> Integers:
+        """Labels (t,) of X (t, d)."""
+
+    def votes(self, X: ArrayLike) -> Integers:
+        """Votes (t, C) of X (t, d)."""
+
+
+def run_attack(
+    knn: Classifier,
+    attack: str,
+    X: Array,
+    y: Integers,
+    promising: Integers,
+    box: tuple[float, float] | None,
+    seed: int,
+    steps: int | None,
+    progress: Callable[[int], None] | None,
+) -> AttackResult:
+    """Attack the correctly classified points X (t, d) with labels y (t,); every perturbation returned is verified.
+
+    ``promising`` (t, s) are training rows that are good places to start from, -1 for none; ``attack`` is one of
+    `ATTACKS`; the other parameters are those of `arml.neighbors.MahalanobisKNN.attacked_radius`.
+    """
+    if attack == "local_search":
+        result = local_search(
+            knn.metric_,
+            knn.X_train_,
+            np.searchsorted(knn.classes_, knn.y_train_),
+            int(knn.n_neighbors),
+            X,
+            np.searchsorted(knn.classes_, y),
+            promising=promising,
+            box=box,
+            device=knn.device_,
+            memory_budget=knn.memory_budget,
+            progress=progress,
+        )
+    else:
+        # foolbox takes seconds to import, which only those who use it should wait for.
+        from arml.attacks.decision_based import decision_based
+
+        result = decision_based(
+            attack,
+            knn.metric_,
+            knn.X_train_,
+            knn.y_train_,
+            int(knn.n_neighbors),
+            X,
+            y,
+            predict=knn.predict,
+            box=(0.0, 1.0) if box is None else box,
+            steps=steps,
+            seed=seed,
+            device=knn.device_,
+            memory_budget=knn.memory_budget,
+            progress=progress,
+        )
+    return _verified(knn, result, X, y)
+
+
+def _verified(knn: Classifier, result: AttackResult, X: Array, y: Integers) -> AttackResult:
+    """The result with only those perturbations that the classifier confirms, lengthened by a hair where need be."""
+    columns = np.searchsorted(knn.classes_, y)
+    k = (knn.n_neighbors + 1) // 2
+    changed, radius = _confirmed(result.perturbation, X, lambda points, rows: knn.predict(points) != y[rows])
+    refused = int((np.isinf(radius) & (result.perturbation != 0).any(axis=1)).sum())
+    majority_radius = radius
+    if result.majority is not None:
+        _, lost = _confirmed(
+            result.majority, X, lambda points, rows: knn.votes(points)[np.arange(len(rows)), columns[rows]] < k
+        )
+        majority_radius = np.minimum(lost, radius)
+    # A label that wins the vote without a majority has lost the majority already.
+    without = knn.votes(X)[np.arange(len(X)), columns] < k
+    notes = result.notes + ((f"{refused} perturbations were not confirmed by the classifier",) if refused else ())
+    return replace(
+        result,
+        perturbation=changed,
+        radius=radius,
+        majority_radius=np.where(without, 0.0, majority_radius),
+        notes=notes,
+    )
+
+
+def _confirmed(
+    perturbation: Array, X: Array, works: Callable[[Array, Integers], NDArray[np.bool_]]
+) -> tuple[Array, Array]:
+    """Perturbations (t, d) that work, 0 for the others, and their norms, ``inf`` for the others."""
+    result, radius = np.zeros(X.shape), np.full(len(X), np.inf)
+    pending = np.flatnonzero((perturbation != 0).any(axis=1))
+    for push in _PUSHES:
+        if pending.size:
+            tried = (1 + push) * perturbation[pending]
+            good = works(X[pending] + tried, pending)
+            result[pending[good]] = tried[good]
+            radius[pending[good]] = np.linalg.norm(tried[good], axis=1)
+            pending = pending[~good]
+    return result, radius
+
+
+def sandwich(certified: RadiusBounds, attacked: Integers, result: AttackResult) -> AttackedBounds:
+    """Proven bounds below, the result of an attack on the points ``attacked`` above.
+
+    Raises
+    ------
+    SandwichError
+        If a verified perturbation is shorter than the proven bound by more than rounding.
+    """
+    n, d = len(certified), result.perturbation.shape[1]
+    upper, majority, queries = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)
+    perturbation = np.zeros((n, d))
+    upper[attacked], perturbation[attacked] = result.radius, result.perturbation
+    queries[attacked] = result.queries
+    majority[attacked] = result.radius if result.majority_radius is None else result.majority_radius
+    for i in np.flatnonzero(certified.lower > majority * (1 + _ROUNDING)):
+        raise SandwichError(
+            f"point {i}: a perturbation of norm {majority[i]!r}, confirmed by the classifier, is shorter than the "
+            f"proven bound {certified.lower[i]!r}; one of the two is wrong, so nothing is reported. Please report this "
+            f"as a bug, with the perturbation {perturbation[i].tolist()!r}"
+        )
+    lower = np.minimum(certified.lower, majority)
+    return AttackedBounds(
+        lower, upper, certified.status, perturbation, majority=majority, queries=queries, notes=result.notes
+    )
