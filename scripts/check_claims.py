@@ -1,8 +1,9 @@
 """Exit 1 when a verdict of the committed claims has become worse: ``python scripts/check_claims.py --help``.
 
-Verdicts are computed anew from the records. A dataset without records (a fresh clone has none) is computed from the
-committed table instead, which checks that table and claims still belong together. "Committed" is what git's HEAD holds,
-so that a report written since then cannot hide a change; without git it is the file on disk.
+Verdicts are computed anew from the records. Where a dataset has no records of a kind of error (a fresh clone has none
+at all) they are computed from the committed table instead, which checks that table and claims still belong together.
+"Committed" is what git's HEAD holds, so that a report written since then cannot hide a change; without git it is the
+file on disk.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import pandas as pd
 
 from arml.reports.check import Comparison, DamagedReportError, compare_claims, parse_claims, parse_table
 from arml.reports.claims import load_reasons, make_claims
-from arml.reports.records import read_radii_records
-from arml.reports.selection import TABLES, choose_records
+from arml.reports.records import RadiiRecord, read_radii_records
+from arml.reports.sandwich import SandwichError, check_sandwich
+from arml.reports.selection import TABLES, TableSpec, choose_records
 from arml.reports.tables import build_table
 
 
@@ -29,13 +31,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("results"), help="folder of the reports (default: %(default)s)"
     )
-    parser.add_argument("--table", choices=sorted(TABLES), default="table1", help="default: %(default)s")
+    parser.add_argument("--table", choices=sorted(TABLES), help="default: all that have claims")
     options = parser.parse_args(arguments)
-    try:
-        comparison = compare(options.runs, options.out, options.table)
-    except (DamagedReportError, FileNotFoundError) as error:
-        print(f"check-claims: {error}", file=sys.stderr)
-        return 1
+    committed = {name: committed_text(options.out / "claims" / f"{name}.csv") for name in TABLES}
+    names = [options.table] if options.table else [name for name, text in committed.items() if text is not None]
+    if not names or committed[names[0]] is None:
+        path = options.out / "claims" / f"{options.table or 'table1'}.csv"
+        return complain(f"there is no {path} to compare with; write it with 'python scripts/report.py'")
+    records = read_radii_records(options.runs, lambda message: print(message, file=sys.stderr))
+    passed = True
+    for name in names:
+        try:
+            comparison = compare(TABLES[name], records, committed[name] or "", options)
+        except (DamagedReportError, SandwichError) as error:
+            complain(f"{name}: {error}")
+            passed = False
+        else:
+            show(name, comparison)
+            passed = passed and comparison.passed
+    return 0 if passed else 1
+
+
+def show(name: str, comparison: Comparison) -> None:
+    """Print a table's changes and their counts."""
     for title, cells in (
         ("WORSE", comparison.worse),
         ("VANISHED", comparison.vanished),
@@ -44,41 +62,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for cell in cells:
             print(f"{title}  {cell}")
     print(
-        f"{comparison.compared} cells compared: {len(comparison.worse)} worse, {len(comparison.vanished)} vanished, "
-        f"{len(comparison.improved)} improved"
+        f"{name}: {comparison.compared} cells compared: {len(comparison.worse)} worse, "
+        f"{len(comparison.vanished)} vanished, {len(comparison.improved)} improved"
     )
-    return 0 if comparison.passed else 1
 
 
-def compare(runs: Path, out: Path, name: str) -> Comparison:
-    """Fresh against committed verdicts of one table; says on stdout where the fresh ones come from.
+def complain(message: str) -> int:
+    """One message on stderr; returns the exit code 1."""
+    print(f"check-claims: {message}", file=sys.stderr)
+    return 1
+
+
+def compare(spec: TableSpec, records: Sequence[RadiiRecord], claims: str, options: argparse.Namespace) -> Comparison:
+    """Fresh verdicts of one table against the text of the committed ones; says where the fresh ones come from.
 
     Raises
     ------
-    FileNotFoundError
-        If there are no committed claims.
     DamagedReportError
         If a committed file cannot be read.
+    SandwichError
+        If records of the table contradict each other.
     """
-    spec = TABLES[name]
-    claims_file, table_file = out / "claims" / f"{name}.csv", out / "tables" / f"{name}.csv"
-    text = committed_text(claims_file)
-    if text is None:
-        raise FileNotFoundError(f"there is no {claims_file} to compare with; write it with 'python scripts/report.py'")
-    committed = parse_claims(text, str(claims_file))
-    chosen, notes = choose_records(read_radii_records(runs, lambda message: print(message, file=sys.stderr)), spec)
+    name = f"{spec.name}.csv"
+    committed = parse_claims(claims, str(options.out / "claims" / name))
+    chosen, notes = choose_records(records, spec)
     for note in notes:
         print(note, file=sys.stderr)
+    check_sandwich(chosen, spec)
     fresh = build_table(chosen, spec)
-    without = [dataset for dataset in spec.datasets if dataset not in set(fresh["dataset"])]
-    if without:
-        print(f"no records for {', '.join(without)} under {runs}: verdicts taken from the committed {table_file}")
-        stored = committed_text(table_file)
-        if stored is not None:
-            table = parse_table(stored, str(table_file))
-            parts = [part for part in (fresh, table[table["dataset"].isin(without)]) if not part.empty]
-            fresh = pd.concat(parts, ignore_index=True) if parts else fresh
-    return compare_claims(make_claims(fresh, load_reasons(name)), committed)
+    table_file = options.out / "tables" / name
+    text = committed_text(table_file)
+    if text is not None:
+        stored = parse_table(text, str(table_file))
+        measured = pd.MultiIndex.from_frame(fresh[["dataset", "kind"]])
+        missing = stored[~pd.MultiIndex.from_frame(stored[["dataset", "kind"]]).isin(measured)]
+        if not missing.empty:
+            what = ", ".join(dict.fromkeys(missing["dataset"] + " " + missing["kind"]))
+            print(f"no records for {what} under {options.runs}: verdicts taken from the committed {table_file}")
+            fresh = missing if fresh.empty else pd.concat([fresh, missing], ignore_index=True)
+    return compare_claims(make_claims(fresh, load_reasons(spec.name)), committed)
 
 
 def committed_text(path: Path) -> str | None:

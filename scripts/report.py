@@ -10,49 +10,51 @@ from pathlib import Path
 
 import pandas as pd
 
+from arml.reports.bands import write_bands
 from arml.reports.boundaries import write_figure1
 from arml.reports.claims import claims_csv, claims_markdown, load_reasons, make_claims
 from arml.reports.figures import curves_figure, write_curves
 from arml.reports.files import write_text
+from arml.reports.footnotes import footnotes
 from arml.reports.layout import latex, markdown
 from arml.reports.published import DATASET_LABELS
-from arml.reports.records import read_boundary_records, read_radii_records
+from arml.reports.records import RadiiRecord, read_boundary_records, read_radii_records
+from arml.reports.sandwich import SandwichError, check_sandwich
 from arml.reports.selection import DEMO, TABLES, Chosen, TableSpec, choose_records
 from arml.reports.style import paper_style, save
-from arml.reports.tables import build_table, footnotes, summary, table_csv
+from arml.reports.tables import build_table, summary, table_csv
 
 PARTS = ("tables", "figures", "claims")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, write the reports, and return the exit code: 0, or 1 where there are no records to report."""
+    """Parse, write the reports, and return the exit code.
+
+    It is 0, or 1 where there are no records to report or where those of a table contradict each other; nothing is
+    written for such a table, the others are not affected.
+    """
     options = parse(arguments)
-    spec = DEMO if options.demo else TABLES[options.table]
+    specs = [DEMO] if options.demo else [TABLES[options.table]] if options.table else list(TABLES.values())
     if options.datasets:
-        spec = replace(spec, datasets=tuple(options.datasets))
-    chosen, notes = choose_records(read_radii_records(options.runs, say), spec)
-    for note in notes:
-        say(note)
-    boundaries = [] if options.demo else read_boundary_records(options.runs, say)
-    if not chosen and not (boundaries and "figures" in options.only):
-        job = "make demo" if options.demo else "make reproduce-table1"
-        say(f"no finished records for {', '.join(spec.datasets)} under {options.runs}; run '{job}' first")
-        return 1
-    table = build_table(chosen, spec)
-    if options.demo:
-        written = write_demo(table, chosen, spec, options.out / "demo")
-    else:
-        written = (
-            write_tables(table, chosen, spec, options.out / "tables") if "tables" in options.only and chosen else []
-        )
-        if "figures" in options.only:
-            written += write_curves(chosen, spec, options.out / "figures")
-            written += write_figure1(boundaries, options.out / "figures") if boundaries else []
-        if "claims" in options.only and chosen:
-            written += write_claims(table, spec, options.out / "claims")
-    lines = [summary(table, spec.datasets), *(f"wrote {path}" for path in written)]
-    print(*filter(None, lines), sep="\n")
-    return 0
+        specs = [replace(spec, datasets=tuple(options.datasets)) for spec in specs]
+    records = read_radii_records(options.runs, say)
+    lines: list[str] = []
+    failed = False
+    for spec in specs:
+        try:
+            lines += report(spec, records, options)
+        except SandwichError as error:
+            failed = True
+            say(f"{spec.name} is not written, because its records contradict each other:\n{error}")
+    if "figures" in options.only and any(spec.name == "table1" for spec in specs):
+        boundaries = read_boundary_records(options.runs, say)
+        lines += wrote(write_figure1(boundaries, options.out / "figures")) if boundaries else []
+    if not lines and not failed:
+        job = "make demo" if options.demo else f"make reproduce-{options.table or 'table1'}"
+        datasets = dict.fromkeys(name for spec in specs for name in spec.datasets)
+        say(f"no finished records for {', '.join(datasets)} under {options.runs}; run '{job}' first")
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return 0 if lines and not failed else 1
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -61,7 +63,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("results/runs"), help="records root (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder to write to (default: %(default)s)")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="write these only (default: all)")
-    parser.add_argument("--table", choices=sorted(TABLES), default="table1", help="default: %(default)s")
+    parser.add_argument("--table", choices=sorted(TABLES), help="default: all of which there are records")
     parser.add_argument(
         "--datasets", nargs="+", choices=list(DATASET_LABELS), metavar="NAME",
         help=f"default: those of the table; there are {', '.join(DATASET_LABELS)}",
@@ -70,9 +72,43 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def report(spec: TableSpec, records: Sequence[RadiiRecord], options: argparse.Namespace) -> list[str]:
+    """Write what the options ask for of one table; returns lines to print, none where the table has no records.
+
+    Raises
+    ------
+    SandwichError
+        If records of the table contradict each other.
+    """
+    chosen, notes = choose_records(records, spec)
+    for note in notes:
+        say(note)
+    if not chosen:
+        return []
+    check_sandwich(chosen, spec)
+    table = build_table(chosen, spec)
+    written: list[Path] = []
+    if options.demo:
+        written = write_demo(table, chosen, spec, options.out / "demo")
+    else:
+        if "tables" in options.only:
+            written += write_tables(table, chosen, spec, options.out / "tables")
+        if "figures" in options.only:
+            write = write_curves if len(spec.kinds) == 1 else write_bands
+            written += write(chosen, spec, options.out / "figures")
+        if "claims" in options.only:
+            written += write_claims(table, spec, options.out / "claims")
+    return [summary(table, spec), *wrote(written)]
+
+
+def wrote(files: Sequence[Path]) -> list[str]:
+    """A line for each file written."""
+    return [f"wrote {path}" for path in files]
+
+
 def write_tables(table: pd.DataFrame, chosen: Chosen, spec: TableSpec, folder: Path, name: str = "") -> list[Path]:
     """Write ``<name>.csv``, ``.md`` and ``.tex`` (the table's own name by default); returns the files."""
-    stem, notes = name or spec.name, footnotes(chosen)
+    stem, notes = name or spec.name, footnotes(chosen, spec)
     return [
         write_text(folder / f"{stem}.csv", table_csv(table)),
         write_text(folder / f"{stem}.md", markdown(table, spec, notes)),

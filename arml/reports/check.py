@@ -51,7 +51,7 @@ def compare_claims(fresh: pd.DataFrame, committed: pd.DataFrame) -> Comparison:
     )
     worse, vanished, improved = [], [], []
     for row in both.to_dict("records"):
-        cell = f"{row['dataset']}/{row['method']} at radius {row['radius']:g}"
+        cell = f"{row['dataset']}/{row['method']} {row['kind']} at radius {row['radius']:g}"
         if not isinstance(row["verdict_new"], str):
             vanished.append(f"{cell}: was {row['verdict_old']}, now absent")
             continue

@@ -15,10 +15,6 @@ Array = NDArray[np.float64]
 #: Two-sided 95 % quantile of the standard normal distribution.
 Z_95 = 1.959963984540054
 
-#: Which column of a record's points carries the radii of each kind of error: an exact or certified error counts the
-#: points that are not proven robust (eq. 3 of the paper), an empirical one those that an attack broke (eq. 4).
-RADIUS_COLUMN = {"exact": "lower", "certified": "lower", "empirical": "upper"}
-
 
 def robust_error(radii: ArrayLike, epsilon: ArrayLike) -> Array:
     """Fraction of the (n,) radii that are at most ``epsilon``, for epsilon of any shape; float64 of that shape.

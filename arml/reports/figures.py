@@ -1,4 +1,7 @@
-"""Robust-error curves: error(epsilon) over all radii for each dataset, with its interval and the paper's points."""
+"""Robust-error curves: error(epsilon) over all radii for each dataset, with its interval and the paper's points.
+
+For tables with one kind of error; `arml.reports.bands` draws those with several.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from arml.reports.errors import RADIUS_COLUMN, error_curve, wilson_interval
-from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_errors, paper_radii
+from arml.reports.errors import error_curve, wilson_interval
+from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_radii
 from arml.reports.records import RadiiRecord
 from arml.reports.selection import Chosen, TableSpec
 from arml.reports.style import (
@@ -26,7 +29,7 @@ from arml.reports.style import (
     paper_style,
     save,
 )
-from arml.reports.tables import has_paper_numbers
+from arml.reports.tables import has_paper_numbers, printed_errors
 
 
 def write_curves(chosen: Chosen, spec: TableSpec, folder: Path) -> list[Path]:
@@ -55,7 +58,7 @@ def curves_figure(datasets: Sequence[str], chosen: Chosen, spec: TableSpec) -> F
     figure = new_figure(COLUMN_WIDTH if single else TEXT_WIDTH * columns / 3, 2.75 if single else 0.5 + 1.95 * rows)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     panels: list[Axes] = list(grid.ravel())
-    printed = paper_errors(spec.name) if has_paper_numbers(spec) else None
+    printed = printed_errors(spec) if has_paper_numbers(spec) else None
     for panel, dataset in zip(panels, datasets, strict=False):
         draw_curves(panel, dataset, chosen, spec, printed)
     for panel in panels[len(datasets) :]:
@@ -66,7 +69,9 @@ def curves_figure(datasets: Sequence[str], chosen: Chosen, spec: TableSpec) -> F
             panel.set_xlabel("$\\ell_2$ radius")
         if number % columns == 0:
             panel.set_ylabel("robust error")
-    shown = [method for method in spec.methods if any(cell == (name, method) for cell in chosen for name in datasets)]
+    shown = [
+        method for method in spec.methods if any(cell[:2] == (name, method) for cell in chosen for name in datasets)
+    ]
     handles = _legend_handles(shown, printed is not None and bool(printed["dataset"].isin(list(datasets)).any()))
     figure.legend(
         handles=handles,
@@ -81,13 +86,14 @@ def curves_figure(datasets: Sequence[str], chosen: Chosen, spec: TableSpec) -> F
 
 
 def draw_curves(panel: Axes, dataset: str, chosen: Chosen, spec: TableSpec, printed: pd.DataFrame | None) -> None:
-    """Draw one dataset's curves, bands and printed points into ``panel``."""
-    mine = {method: record for (name, method), record in chosen.items() if name == dataset}
+    """Draw one dataset's curves, intervals and printed points into ``panel``, of the table's first kind of error."""
+    kind = spec.kinds[0]
+    mine = {method: record for (name, method, of), record in chosen.items() if (name, of) == (dataset, kind.name)}
     end = max_radius(dataset, list(mine.values()), spec)
     for method in methods_first(list(mine)):
         color, style, marker = METHOD_STYLES.get(method, OTHER_STYLE)
         points = mine[method].points
-        epsilon, error = error_curve(points[RADIUS_COLUMN[spec.kind]].to_numpy(), end)
+        epsilon, error = error_curve(points[kind.column].to_numpy(), end)
         low, high = wilson_interval(error, len(points))
         panel.fill_between(epsilon, low, high, step="post", color=color, alpha=0.15, linewidth=0)
         panel.step(epsilon, error, where="post", color=color, linestyle=style)
@@ -99,14 +105,20 @@ def draw_curves(panel: Axes, dataset: str, chosen: Chosen, spec: TableSpec, prin
                 linestyle="none",
                 clip_on=False,
                 zorder=3,
-                **_marker(marker, color),
+                **marker_style(marker, color),
             )
     panel.set_title(DATASET_LABELS.get(dataset, dataset))
+    radii = [] if printed is None else sorted(set(printed.loc[printed["dataset"] == dataset, "radius"]))
+    set_axes(panel, end, radii)
+
+
+def set_axes(panel: Axes, end: float, radii: Sequence[float]) -> None:
+    """Errors from 0 to 1 over radii from 0 to ``end``, with ticks at ``radii`` if there are any."""
     panel.set_xlim(0, end)
     panel.set_ylim(0, 1.02)  # so that a line at 1 is not cut in half
     panel.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-    if printed is not None and (printed["dataset"] == dataset).any():
-        panel.set_xticks(sorted(set(printed.loc[printed["dataset"] == dataset, "radius"])))
+    if radii:
+        panel.set_xticks(radii)
     panel.xaxis.set_major_formatter("{x:g}")
     panel.grid(color="0.9", linewidth=0.5)
     panel.set_axisbelow(True)
@@ -126,14 +138,15 @@ def _legend_handles(methods: Sequence[str], printed: bool) -> list[Artist]:
         color, style, marker = METHOD_STYLES.get(method, OTHER_STYLE)
         label = METHOD_LABELS.get(method, method)
         handles.append(
-            Line2D([], [], color=color, linestyle=style, label=label, **_marker(marker if printed else "", color))
+            Line2D([], [], color=color, linestyle=style, label=label, **marker_style(marker if printed else "", color))
         )
     if printed:
-        handles.append(Line2D([], [], linestyle="none", label="paper", **_marker("o", "0.4")))
+        handles.append(Line2D([], [], linestyle="none", label="paper", **marker_style("o", "0.4")))
     return handles
 
 
-def _marker(marker: str, color: str) -> dict[str, Any]:
+def marker_style(marker: str, color: str) -> dict[str, Any]:
+    """A white marker with a thin edge, for the numbers the paper prints."""
     return {
         "marker": marker,
         "markersize": 3.2,

@@ -1,20 +1,20 @@
 """The paper's layout of a table of robust errors, as Markdown and as LaTeX (booktabs).
 
 Datasets are blocks with their own row of radii, methods are rows, the smallest error of a column is bold; equal
-printed digits are all bold, as in the paper. A cell that was not run is an em dash.
+printed digits are all bold, as in the paper. A cell that was not run is an em dash. Where a table has several kinds of
+errors they stand side by side in LaTeX, as in the paper, and below each other in Markdown, which has no room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from arml.reports.footnotes import Footnotes
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS
-from arml.reports.selection import TableSpec
-
-Footnotes = Mapping[tuple[str, str], Sequence[str]]
+from arml.reports.selection import Kind, TableSpec
 
 ABSENT = "—"
 _LATEX_ESCAPES = str.maketrans({"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$"})
@@ -22,11 +22,19 @@ _LATEX_ESCAPES = str.maketrans({"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", 
 
 @dataclass(frozen=True)
 class Block:
-    """One dataset of a table, ready to print: ``rows`` maps a method to its cells, one per radius."""
+    """One dataset of a table, ready to print: its radii, and a part for each kind of error."""
 
     dataset: str
-    n_test: str
     radii: tuple[float, ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of error on one dataset: ``rows`` maps a method to its cells, one per radius."""
+
+    kind: Kind
+    n_test: str
     rows: dict[str, list[Cell]]
 
 
@@ -47,65 +55,94 @@ def blocks(table: pd.DataFrame, spec: TableSpec) -> list[Block]:
         if rows.empty:
             continue
         radii = tuple(sorted(set(rows["radius"].tolist())))
-        counts = sorted(set(rows["n_test"].tolist()))
-        n_test = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-        result.append(Block(dataset, n_test, radii, {m: _cells(rows, m, radii) for m in spec.methods}))
+        by_kind = ((kind, rows[rows["kind"] == kind.name]) for kind in kinds_shown(table, spec))
+        parts = tuple(_part(kind, mine, radii, spec.methods) for kind, mine in by_kind)
+        result.append(Block(dataset, radii, parts))
     return result
 
 
+def kinds_shown(table: pd.DataFrame, spec: TableSpec) -> list[Kind]:
+    """The kinds of which ``table`` has any cell, in the table's order."""
+    return [kind for kind in spec.kinds if (table["kind"] == kind.name).any()]
+
+
 def markdown(table: pd.DataFrame, spec: TableSpec, notes: Footnotes) -> str:
-    """The table as Markdown: one pipe table per dataset; the paper's number stands in parentheses beside ours."""
+    """The table as Markdown: one pipe table per dataset and kind; the paper's number stands in parentheses."""
     marks = _Marks(notes)
-    compared = bool(table["paper_error"].notna().any())
-    text = f"{_caption(spec)} The best (smallest) error of a column is in bold."
-    if compared:
-        text += " The number the paper prints stands in parentheses."
-    lines = [text, ""]
+    lines = [_introduction(table, spec), ""]
     for block in blocks(table, spec):
         label = DATASET_LABELS.get(block.dataset, block.dataset)
         head = ["ℓ₂ radius", *(f"{radius:.3f}" for radius in block.radii)]
-        lines += [f"### {label} ({block.n_test} test points)", "", pipes(head)]
-        lines.append(pipes([":--", *("--:" for _ in block.radii)]))
-        for method, cells in block.rows.items():
-            letters = marks.letters(block.dataset, method)
-            name = METHOD_LABELS.get(method, method) + (f" <sup>{letters}</sup>" if letters else "")
-            lines.append(pipes([name, *(_markdown_cell(cell) for cell in cells)]))
-        lines.append("")
+        several = len(spec.kinds) > 1
+        lines += [f"### {label}" if several else f"### {label} ({block.parts[0].n_test} test points)", ""]
+        for part in block.parts:
+            if not part.n_test:
+                continue
+            lines += [f"**{part.kind.title}**, {part.n_test} test points", ""] if several else []
+            lines += [pipes(head), pipes([":--", *("--:" for _ in block.radii)])]
+            for method, cells in part.rows.items():
+                letters = marks.letters((block.dataset, method, part.kind.name))
+                name = METHOD_LABELS.get(method, method) + (f" <sup>{letters}</sup>" if letters else "")
+                lines.append(pipes([name, *(_markdown_cell(cell) for cell in cells)]))
+            lines.append("")
     lines += [f"<sup>{letter}</sup> {text}.  " for letter, text in marks.texts()]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def latex(table: pd.DataFrame, spec: TableSpec, notes: Footnotes) -> str:
-    r"""The table as a LaTeX ``table`` environment to be ``\input``; it needs ``\usepackage{booktabs}`` only."""
+    r"""The table as a LaTeX environment to be ``\input``; its first line names the packages it needs."""
     marks = _Marks(notes)
-    parts = blocks(table, spec)
-    width = max((len(block.radii) for block in parts), default=0)
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}[t]",
-        r"\centering",
-        rf"\caption{{{_caption(spec).translate(_LATEX_ESCAPES)} The best (smallest) error of a column is in bold.}}",
-        rf"\label{{tab:{spec.name}}}",
-        rf"\begin{{tabular}}{{ll{'c' * width}}}",
-        r"\toprule",
-    ]
-    for number, block in enumerate(parts):
-        lines += [r"\midrule"] if number else []
-        lines.append(_latex_row("", r"$\ell_2$-radius", [f"{radius:.3f}" for radius in block.radii], width))
-        lines.append(r"\midrule")
-        label = DATASET_LABELS.get(block.dataset, block.dataset).translate(_LATEX_ESCAPES)
-        for row, (method, cells) in enumerate(block.rows.items()):
-            letters = marks.letters(block.dataset, method)
-            name = METHOD_LABELS.get(method, method).translate(_LATEX_ESCAPES)
-            name += rf"\textsuperscript{{{letters}}}" if letters else ""
-            lines.append(_latex_row(label if row == 0 else "", name, [_latex_cell(cell) for cell in cells], width))
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    printed = blocks(table, spec)
+    kinds = kinds_shown(table, spec)
+    width = max((len(block.radii) for block in printed), default=0)
+    wide = len(spec.kinds) > 1
+    caption = rf"\caption{{{spec.caption.translate(_LATEX_ESCAPES)} The best (smallest) error of a column is in bold.}}"
+    body = [rf"\begin{{tabular}}{{ll{'c' * width * max(1, len(kinds))}}}", r"\toprule"]
+    body += _latex_kinds(kinds, width) if wide else []
+    for number, block in enumerate(printed):
+        body += [r"\midrule"] if number else []
+        body += _latex_block(block, spec.methods, marks, width)
+    body += [r"\bottomrule", r"\end{tabular}" + ("}" if wide else "")]
     if marks.texts():
         notes_text = " ".join(
             rf"\textsuperscript{{{letter}}}~{text.translate(_LATEX_ESCAPES)}." for letter, text in marks.texts()
         )
-        lines += [r"\par\medskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes_text}}}"]
-    return "\n".join([*lines, r"\end{table}", ""])
+        body += [r"\par\medskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes_text}}}"]
+    environment = "table*" if wide else "table"
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}" + (r" and \usepackage{graphicx}" if wide else ""),
+            rf"\begin{{{environment}}}[t]",
+            r"\centering",
+            caption,
+            rf"\label{{tab:{spec.name}}}",
+            *([r"\setlength{\tabcolsep}{3pt}", r"\resizebox{\textwidth}{!}{%"] if wide else []),
+            *body,
+            rf"\end{{{environment}}}",
+            "",
+        ]
+    )
+
+
+def _latex_kinds(kinds: Sequence[Kind], width: int) -> list[str]:
+    heads = [rf"\multicolumn{{{width}}}{{c}}{{{kind.title}}}" for kind in kinds]
+    rules = [rf"\cmidrule(lr){{{3 + i * width}-{2 + (i + 1) * width}}}" for i in range(len(kinds))]
+    return [" & ".join(["", "", *heads]) + r" \\", " ".join(rules)]
+
+
+def _latex_block(block: Block, methods: Sequence[str], marks: _Marks, width: int) -> list[str]:
+    blank = [""] * (width - len(block.radii))
+    radii = [*(f"{radius:.3f}" for radius in block.radii), *blank] * len(block.parts)
+    lines = [_latex_row(["", r"$\ell_2$-radius", *radii]), r"\midrule"]
+    label = DATASET_LABELS.get(block.dataset, block.dataset).translate(_LATEX_ESCAPES)
+    for method in methods:
+        letters = marks.letters(*((block.dataset, method, part.kind.name) for part in block.parts))
+        name = METHOD_LABELS.get(method, method).translate(_LATEX_ESCAPES)
+        name += rf"\textsuperscript{{{letters}}}" if letters else ""
+        cells = [text for part in block.parts for text in (*map(_latex_cell, part.rows[method]), *blank)]
+        lines.append(_latex_row([label, name, *cells]))
+        label = ""
+    return lines
 
 
 class _Marks:
@@ -115,9 +152,10 @@ class _Marks:
         self._notes = notes
         self._seen: list[str] = []
 
-    def letters(self, dataset: str, method: str) -> str:
+    def letters(self, *cells: tuple[str, str, str]) -> str:
+        """The letters of all remarks on the given (dataset, method, kind), each once."""
         found = []
-        for text in self._notes.get((dataset, method), ()):
+        for text in dict.fromkeys(text for cell in cells for text in self._notes.get(cell, ())):
             if text not in self._seen:
                 self._seen.append(text)
             found.append(_letter(self._seen.index(text)))
@@ -132,12 +170,20 @@ def _letter(index: int) -> str:
     return alphabet[index % 26] * (1 + index // 26)
 
 
-def _caption(spec: TableSpec) -> str:
-    what = {"exact": "Exact robust", "certified": "Certified robust", "empirical": "Empirical robust"}[spec.kind]
-    return (
-        f"{what} errors of Mahalanobis {spec.k}-NN over the radius of the perturbation; "
-        "at radius 0 they are clean errors in which a tie is an error."
-    )
+def _introduction(table: pd.DataFrame, spec: TableSpec) -> str:
+    text = f"{spec.caption} The best (smallest) error of a column is in bold."
+    if table["paper_error"].notna().any():
+        text += " The number the paper prints stands in parentheses."
+        renamed = [kind.title for kind in kinds_shown(table, spec) if kind.is_attack and kind.paper]
+        if renamed:
+            text += f" What the paper calls empirical is the {renamed[0]}."
+    return text
+
+
+def _part(kind: Kind, rows: pd.DataFrame, radii: Sequence[float], methods: Sequence[str]) -> Part:
+    counts = sorted(set(rows["n_test"].tolist()))
+    n_test = "" if not counts else f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    return Part(kind, n_test, {method: _cells(rows, method, radii) for method in methods})
 
 
 def _cells(rows: pd.DataFrame, method: str, radii: Sequence[float]) -> list[Cell]:
@@ -168,8 +214,8 @@ def _latex_cell(cell: Cell) -> str:
     return rf"\textbf{{{cell.error}}}" if cell.best else cell.error
 
 
-def _latex_row(label: str, name: str, cells: list[str], width: int) -> str:
-    return " & ".join([label, name, *cells, *("" for _ in range(width - len(cells)))]) + r" \\"
+def _latex_row(fields: Sequence[str]) -> str:
+    return " & ".join(fields) + r" \\"
 
 
 def pipes(fields: Sequence[str]) -> str:

@@ -24,9 +24,12 @@ from arml.reports.files import parse_csv
 
 SCHEMA = 1
 POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
+#: What an attack may add: the norm at which the own class lost its majority of the neighbours, and the queries spent.
+ATTACK_COLUMNS = ("majority", "queries")
 
 _STATUSES = frozenset(status.value for status in Status)
-_POINT_TYPES = {"index": int, "label": int, "prediction": int, "lower": float, "upper": float}
+_POINT_TYPES: dict[str, type] = dict.fromkeys(("index", "label", "prediction", "queries"), int)
+_POINT_TYPES |= dict.fromkeys(("lower", "upper", "majority"), float)
 
 
 class DamagedRecordError(ValueError):
@@ -40,21 +43,26 @@ class RadiiRecord:
     Attributes
     ----------
     folder : where it was read from
-    dataset, method, evaluation, kind : names; kind is "exact", "certified" or "empirical"
+    dataset, method, evaluation, kind : names; kind is "exact", "certified", or the name of an attack
+    dataset_digest, metric_digest : what the numbers were measured on
     k : neighbours of the classifier
     seed, random_state : seed of the evaluation subset, and of the learner
     n_train, n_test : points in the dataset's two parts (not: points evaluated)
     radii : the grid the run was asked to report
     box : bounds [low, high] that perturbed points had to keep, or None
+    norm : order of the norm that the radii are measured in
+    steps : steps of the attack, or None where the evaluation has none or left them at their default
     params : the learner's parameters
     fit_report : what the learner said about its fit; may be empty
     created : when the run finished
-    points : one row per evaluated point, columns `POINT_COLUMNS`
+    points : one row per evaluated point, columns `POINT_COLUMNS` and, for most attacks, `ATTACK_COLUMNS`
     """
 
     folder: Path
     dataset: str
+    dataset_digest: str
     method: str
+    metric_digest: str
     evaluation: str
     kind: str
     k: int
@@ -64,6 +72,8 @@ class RadiiRecord:
     n_test: int
     radii: tuple[float, ...]
     box: tuple[float, ...] | None
+    norm: float
+    steps: int | None
     params: Mapping[str, object]
     fit_report: Mapping[str, object]
     created: datetime
@@ -116,7 +126,9 @@ def read_radii_record(folder: Path) -> RadiiRecord:
     return RadiiRecord(
         folder=folder,
         dataset=_field(dataset, "name", str),
+        dataset_digest=_field(dataset, "digest", str),
         method=_field(method, "name", str),
+        metric_digest=_field(metric, "digest", str),
         evaluation=_field(evaluation, "name", str),
         kind=_field(evaluation, "kind", str),
         k=_field(evaluation, "k", int),
@@ -126,6 +138,8 @@ def read_radii_record(folder: Path) -> RadiiRecord:
         n_test=n_test,
         radii=tuple(float(radius) for radius in _field(evaluation, "radii", list)),
         box=None if evaluation.get("box") is None else tuple(map(float, _field(evaluation, "box", list))),
+        norm=float(str(evaluation.get("norm") or 2)),
+        steps=None if evaluation.get("steps") is None else _field(evaluation, "steps", int),
         params=_section(method, "params"),
         fit_report=_section(metric, "fit_report") if metric.get("fit_report") else {},
         created=_created(record),
@@ -164,7 +178,10 @@ def read_boundary_record(folder: Path) -> BoundaryRecord:
 
 
 def tidy(records: list[RadiiRecord]) -> pd.DataFrame:
-    """All points of all records in one frame: the identifying columns of `RadiiRecord`, then `POINT_COLUMNS`."""
+    """All points of all records in one frame: the identifying columns of `RadiiRecord`, then `POINT_COLUMNS`.
+
+    Where a record is an attack's, `ATTACK_COLUMNS` follow; they are NaN in the rows of other records.
+    """
     columns = ["run", "dataset", "method", "evaluation", "kind", "k", "seed", "random_state", "created"]
     frames = [
         record.points.assign(run=record.folder.name, **{name: getattr(record, name) for name in columns[1:]})
@@ -172,7 +189,8 @@ def tidy(records: list[RadiiRecord]) -> pd.DataFrame:
     ]
     if not frames:
         return pd.DataFrame(columns=[*columns, *POINT_COLUMNS])
-    return pd.concat(frames, ignore_index=True)[[*columns, *POINT_COLUMNS]]
+    points = pd.concat(frames, ignore_index=True)
+    return points[[*columns, *POINT_COLUMNS, *(name for name in ATTACK_COLUMNS if name in points)]]
 
 
 def _read_all(parent: Path, read: Callable[[Path], AnyRecord], warn: Callable[[str], None]) -> list[AnyRecord]:
@@ -213,22 +231,38 @@ def _read_points(path: Path) -> pd.DataFrame:
         points = parse_csv(path.read_text(encoding="utf-8"), _POINT_TYPES)
     except (ValueError, OverflowError) as error:
         raise DamagedRecordError(f"points.csv cannot be read ({error})") from error
-    if tuple(points.columns) != POINT_COLUMNS:
-        raise DamagedRecordError(f"points.csv has columns {', '.join(points.columns)}, not {', '.join(POINT_COLUMNS)}")
+    if tuple(points.columns) not in (POINT_COLUMNS, POINT_COLUMNS + ATTACK_COLUMNS):
+        raise DamagedRecordError(
+            f"points.csv has columns {', '.join(points.columns)}, not {', '.join(POINT_COLUMNS)}, "
+            f"with or without {', '.join(ATTACK_COLUMNS)}"
+        )
     if points.empty:
         raise DamagedRecordError("points.csv holds no points")
     if points["index"].min() < 0 or points["index"].duplicated().any():
         raise DamagedRecordError("points.csv names a test point twice, or one before the first")
-    lower, upper = points["lower"].to_numpy(), points["upper"].to_numpy()
-    if not ((lower >= 0) & (lower <= upper)).all():
-        row = int(np.flatnonzero(~((lower >= 0) & (lower <= upper)))[0])
-        raise DamagedRecordError(f"points.csv: bounds [{lower[row]}, {upper[row]}] in row {row + 2} are impossible")
     unknown = sorted(set(points["status"]) - _STATUSES)
     if unknown:
         raise DamagedRecordError(f"points.csv has the unknown status {unknown[0]!r}")
-    if (points.loc[points["status"] == Status.MISCLASSIFIED.value, "lower"] > 0).any():
-        raise DamagedRecordError("points.csv gives a misclassified point a radius above 0")
+    _check_bounds(points)
     return points
+
+
+def _check_bounds(points: pd.DataFrame) -> None:
+    attacked = "majority" in points
+    for low, high in (("lower", "upper"), *((("lower", "majority"), ("majority", "upper")) if attacked else ())):
+        small, large = points[low].to_numpy(), points[high].to_numpy()
+        # NaN fails both comparisons.
+        crossed = np.flatnonzero(~((small >= 0) & (small <= large)))
+        if crossed.size:
+            row = int(crossed[0])
+            raise DamagedRecordError(
+                f"points.csv: {low} {small[row]} and {high} {large[row]} in row {row + 2} are impossible"
+            )
+    wrong = points[points["status"] == Status.MISCLASSIFIED.value]
+    if (wrong["lower"] > 0).any() or (attacked and (wrong["upper"] > 0).any()):
+        raise DamagedRecordError("points.csv gives a misclassified point a radius above 0")
+    if attacked and (points["queries"] < 0).any():
+        raise DamagedRecordError("points.csv counts fewer than 0 queries")
 
 
 Value = TypeVar("Value", str, int, list)

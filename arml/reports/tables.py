@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from arml.radii import Status
-from arml.reports.errors import RADIUS_COLUMN, robust_error, wilson_interval
+from arml.reports.errors import robust_error, wilson_interval
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_errors, paper_radii
 from arml.reports.records import RadiiRecord
-from arml.reports.selection import Chosen, TableSpec, points_fitted
+from arml.reports.selection import Chosen, TableSpec
 
 COLUMNS = (
     "dataset", "method", "k", "kind", "radius", "error", "error_low", "error_high", "n_test", "paper_error",
@@ -24,7 +23,7 @@ CELL = ["dataset", "method", "k", "kind", "radius"]
 
 
 def build_table(chosen: Chosen, spec: TableSpec) -> pd.DataFrame:
-    """The table's numbers: `COLUMNS`, in the paper's order of datasets and methods, radii increasing.
+    """The table's numbers: `COLUMNS`, in the paper's order of datasets and methods, then by kind, radii increasing.
 
     The radii are those the paper prints for the dataset, else those the record was asked for. ``error_low`` and
     ``error_high`` are the 95 % Wilson interval on the ``n_test`` evaluated points; ``paper_error`` is NaN where the
@@ -32,16 +31,28 @@ def build_table(chosen: Chosen, spec: TableSpec) -> pd.DataFrame:
     """
     published = paper_radii(spec.name) if has_paper_numbers(spec) else {}
     rows = []
-    for (dataset, method), record in chosen.items():
-        radii = record.points[RADIUS_COLUMN[spec.kind]].to_numpy()
-        for radius in published.get(dataset, sorted(record.radii)):
+    for (dataset, method, kind), record in chosen.items():
+        radii = record.points[spec.kind(kind).column].to_numpy()
+        for radius in cell_radii(record, published):
             error = float(robust_error(radii, radius))
             low, high = wilson_interval(error, len(radii))
-            rows.append((dataset, method, spec.k, spec.kind, radius, error, float(low), float(high), len(radii)))
+            rows.append((dataset, method, spec.k, kind, radius, error, float(low), float(high), len(radii)))
     table = pd.DataFrame(rows, columns=list(COLUMNS[:-1]))
     if table.empty or not published:
         return table.assign(paper_error=float("nan"))
-    return table.merge(paper_errors(spec.name), on=CELL, how="left", validate="one_to_one")
+    return table.merge(printed_errors(spec), on=CELL, how="left", validate="one_to_one")
+
+
+def cell_radii(record: RadiiRecord, published: Mapping[str, Sequence[float]]) -> Sequence[float]:
+    """The radii of a record's cells: those published for its dataset, else those the record was asked for."""
+    return published.get(record.dataset, sorted(record.radii))
+
+
+def printed_errors(spec: TableSpec) -> pd.DataFrame:
+    """The paper's errors of a table like `arml.reports.published.paper_errors`, under our names of their kinds."""
+    printed = paper_errors(spec.name)
+    parts = [printed[printed["kind"] == kind.paper].assign(kind=kind.name) for kind in spec.kinds if kind.paper]
+    return pd.concat(parts, ignore_index=True)
 
 
 def has_paper_numbers(spec: TableSpec) -> bool:
@@ -54,45 +65,20 @@ def table_csv(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False, lineterminator="\n"))
 
 
-def footnotes(chosen: Chosen) -> dict[tuple[str, str], list[str]]:
-    """What must be said about each (dataset, method), from its record alone; cells without remark are left out."""
-    remarks = {cell: _remarks(record) for cell, record in chosen.items()}
-    return {cell: texts for cell, texts in remarks.items() if texts}
-
-
-def summary(table: pd.DataFrame, datasets: Sequence[str]) -> str:
-    """Plain text for a terminal: one line per method and dataset with its errors over the radii."""
+def summary(table: pd.DataFrame, spec: TableSpec) -> str:
+    """Plain text for a terminal: one line per method, kind and dataset with its errors over the radii."""
     lines = []
-    for dataset in datasets:
-        block = table[table["dataset"] == dataset]
-        if block.empty:
-            continue
-        radii = sorted(set(block["radius"]))
-        label = DATASET_LABELS.get(dataset, dataset)
-        lines.append(f"{label + ', l2 radius':<26}" + "".join(f"{radius:>8.3g}" for radius in radii))
-        for method, rows in block.groupby("method", sort=False):
-            errors = dict(zip(rows["radius"], rows["error"], strict=True))
-            name = METHOD_LABELS.get(str(method), str(method))
-            lines.append(f"  {name:<24}" + "".join(f"{errors[radius]:>8.3f}" for radius in radii))
+    width = 26 if len(spec.kinds) == 1 else 40
+    for dataset in spec.datasets:
+        for kind in spec.kinds:
+            block = table[(table["dataset"] == dataset) & (table["kind"] == kind.name)]
+            if block.empty:
+                continue
+            radii = sorted(set(block["radius"]))
+            label = DATASET_LABELS.get(dataset, dataset) + ("" if len(spec.kinds) == 1 else f", {kind.name}")
+            lines.append(f"{label + ', l2 radius':<{width}}" + "".join(f"{radius:>8.3g}" for radius in radii))
+            for method, rows in block.groupby("method", sort=False):
+                errors = dict(zip(rows["radius"], rows["error"], strict=True))
+                name = METHOD_LABELS.get(str(method), str(method))
+                lines.append(f"  {name:<{width - 2}}" + "".join(f"{errors[radius]:>8.3f}" for radius in radii))
     return "\n".join(lines)
-
-
-def _remarks(record: RadiiRecord) -> list[str]:
-    texts = []
-    used = points_fitted(record)
-    if used < record.n_train:
-        texts.append(f"fitted on a stratified subset of {used:,} of {record.n_train:,} points")
-    if record.fit_report.get("converged") is False:
-        steps = record.fit_report.get("n_iter")
-        texts.append("the fit stopped before it converged" + (f", after {steps} iterations" if steps else ""))
-    status = record.points["status"]
-    tied = int((status == Status.TIED.value).sum())
-    if tied:
-        texts.append(
-            f"on {tied / len(status):.1%} of the points another class is exactly as near as the point's own; "
-            "a tie counts as an attack, so their radius is 0".replace("%", " %", 1)
-        )
-    inexact = int(status.isin([Status.BOUNDED.value, Status.TIME_LIMIT.value]).sum())
-    if inexact and record.kind == "exact":
-        texts.append(f"the radius of {inexact} of {len(status):,} points is only bounded; its lower bound is used")
-    return texts

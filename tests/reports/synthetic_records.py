@@ -31,29 +31,32 @@ def write_radii(
     method: str,
     radii: np.ndarray,
     *,
+    upper: np.ndarray | None = None,
+    majority: np.ndarray | None = None,
+    index: np.ndarray | None = None,
     status: list[str] | None = None,
+    evaluation: str = "exact_1nn",
+    kind: str = "exact",
+    settings: Mapping[str, object] | None = None,
     k: int = 1,
     n_eval: int = 1000,
     seed: int = 42,
     n_train: int = 6000,
     n_test: int = 2000,
+    metric: str = "1",
     params: Mapping[str, object] | None = None,
     fit_report: Mapping[str, object] | None = None,
     box: list[float] | None = None,
     grid: list[float] | None = None,
     created: str = "2026-01-01T12:00:00+00:00",
 ) -> Path:
-    """Write one record of exact radii below ``runs`` and return its folder."""
+    """Write one record of radii below ``runs`` and return its folder; ``radii`` are the lower bounds."""
     folder = runs / "radii" / "new"
     folder.mkdir(parents=True)
-    statuses = status or ["misclassified" if radius == 0 else "exact" for radius in radii]
-    lines = ["index,label,prediction,lower,upper,status"]
-    for i, (radius, word) in enumerate(zip(radii, statuses, strict=True)):
-        lines.append(f"{i},1,{2 if word == 'misclassified' else 1},{float(radius)!r},{float(radius)!r},{word}")
-    (folder / "points.csv").write_text("\n".join(lines) + "\n")
+    write_points(folder / "points.csv", radii, upper, majority, index, status)
     method_section = {"name": method, "params": dict(params or {}), "random_state": seed}
-    evaluation = {
-        "name": "exact_1nn", "kind": "exact", "k": k, "n_eval": n_eval, "seed": seed, "box": box,
+    evaluated = {
+        "name": evaluation, "kind": kind, "k": k, "n_eval": n_eval, "seed": seed, "box": box, **(settings or {}),
         "radii": grid or paper_radii("table1").get(dataset, [0.0, 0.5, 1.0]),
     }  # fmt: skip
     data = {
@@ -62,12 +65,75 @@ def write_radii(
     content = {
         "dataset": data,
         "method": method_section,
-        "metric": {"digest": "1" * 64, "id": "2" * 64, "fit_report": dict(fit_report or {})},
-        "evaluation": evaluation,
+        "metric": {"digest": metric * 64, "id": "2" * 64, "fit_report": dict(fit_report or {})},
+        "evaluation": evaluated,
         "provenance": {"git_commit": None, "git_dirty": False, "versions": {}, "python": "3.11", "created": created},
     }
-    key = {"dataset": data, "method": method_section, "evaluation": evaluation, "fit": fit_report, "created": created}
-    return write_record(folder, "radii", f"{dataset}-{method}-exact_1nn", key, content)
+    key = {
+        "dataset": data, "method": method_section, "evaluation": evaluated, "fit": fit_report, "created": created,
+        "metric": metric,
+    }  # fmt: skip
+    return write_record(folder, "radii", f"{dataset}-{method}-{evaluation}", key, content)
+
+
+def write_points(
+    path: Path,
+    lower: np.ndarray,
+    upper: np.ndarray | None,
+    majority: np.ndarray | None,
+    index: np.ndarray | None,
+    status: list[str] | None,
+) -> None:
+    """points.csv; with ``majority`` in the form of an attack's."""
+    upper = lower if upper is None else upper
+    statuses = status or ["misclassified" if radius == 0 else "exact" for radius in upper]
+    columns = [index if index is not None else np.arange(len(lower)), statuses, lower, upper]
+    lines = ["index,label,prediction,lower,upper,status" + ("" if majority is None else ",majority,queries")]
+    for row, (i, word, low, high) in enumerate(zip(*columns, strict=True)):
+        line = f"{i},1,{2 if word == 'misclassified' else 1},{float(low)!r},{float(high)!r},{word}"
+        lines.append(line if majority is None else f"{line},{float(majority[row])!r},{row}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_kind(runs: Path, dataset: str, method: str, kind: str, radii: np.ndarray, **more) -> Path:
+    """One record of table 2: ``radii`` are what counts for the kind."""
+    n = len(radii)
+    if kind == "certified":
+        status = ["misclassified" if radius == 0 else "bounded" for radius in radii]
+        given = {"upper": np.full(n, np.inf), "status": status, "evaluation": "certified_knn"}
+        return write_radii(runs, dataset, method, radii, kind=kind, k=11, n_eval=n, **given | more)
+    status = ["misclassified" if radius == 0 else "bounded" for radius in radii]
+    given = {
+        "upper": radii, "majority": radii, "status": status, "evaluation": kind, "n_eval": n,
+        "box": None if kind == "local_search" else [0.0, 1.0],
+    }  # fmt: skip
+    return write_radii(runs, dataset, method, np.zeros(n), kind=kind, k=11, **given | more)
+
+
+def write_table2(
+    runs: Path,
+    datasets: list[str],
+    methods: tuple[str, ...] = METHODS,
+    kinds: tuple[str, ...] = ("certified", "boundary", "local_search"),
+    n_boundary: int = 1000,
+) -> None:
+    """Records of table 2 whose certified and boundary errors are the paper's; local search lies a third between."""
+    rng = np.random.default_rng(0)
+    printed = paper_errors("table2")
+    for dataset in datasets:
+        for method in methods:
+            radii = {}
+            for name, paper in (("certified", "certified"), ("boundary", "empirical")):
+                of = (printed["dataset"] == dataset) & (printed["method"] == method) & (printed["kind"] == paper)
+                errors = dict(zip(printed.loc[of, "radius"], printed.loc[of, "paper_error"], strict=True))
+                radii[name] = np.sort(radii_like(errors, 1000, rng))
+            # Between the printed radii the random draws may cross.
+            radii["boundary"] = np.maximum(*radii.values())
+            radii["local_search"] = radii["certified"] + (radii["boundary"] - radii["certified"]) / 3
+            order = rng.permutation(1000)
+            for kind in kinds:
+                index = np.arange(n_boundary if kind == "boundary" else 1000)
+                write_kind(runs, dataset, method, kind, radii[kind][order[index]], index=index)
 
 
 def radii_like(errors: Mapping[float, float], n: int, rng: np.random.Generator) -> np.ndarray:

@@ -37,7 +37,7 @@ from arml.reports.selection import TABLE1
     ],
 )
 def test_verdicts(dataset, method, error, paper, verdict):
-    assert judge(dataset, method, error, paper, 1000) is verdict
+    assert judge(dataset, method, "exact", error, paper, 1000) is verdict
 
 
 def test_newcombes_interval_on_his_own_example():
@@ -47,8 +47,8 @@ def test_newcombes_interval_on_his_own_example():
 
 
 def test_fewer_points_make_a_wider_interval():
-    assert judge("usps", "arml", 0.25, 0.204, 1000) is Verdict.DIFFERS
-    assert judge("usps", "arml", 0.25, 0.204, 100) is Verdict.WITHIN
+    assert judge("usps", "arml", "exact", 0.25, 0.204, 1000) is Verdict.DIFFERS
+    assert judge("usps", "arml", "exact", 0.25, 0.204, 100) is Verdict.WITHIN
 
 
 @pytest.mark.parametrize(("ours", "word"), [(0.1, "better"), (0.3, "worse"), (0.2, "same"), (0.2004, "same")])
@@ -57,7 +57,7 @@ def test_direction(ours, word):
 
 
 def test_claims_of_a_table(usps_table):
-    reasons = parse_csv("dataset,method,radius,reason\nusps,arml,0.5,because\n", {})
+    reasons = parse_csv("dataset,method,kind,radius,reason\nusps,arml,,0.5,because\n", {})
     usps_table.loc[usps_table["method"] == "arml", "error"] *= 0.5
     claims = make_claims(usps_table, reasons)
     arml = claims[claims["method"] == "arml"]
@@ -70,7 +70,7 @@ def test_claims_of_a_table(usps_table):
 
 
 def test_reproduced_cells_need_no_reason(usps_table):
-    reasons = parse_csv("dataset,method,radius,reason\n,,,always\n", {})
+    reasons = parse_csv("dataset,method,kind,radius,reason\n,,,,always\n", {})
     assert set(make_claims(usps_table, reasons)["reason"]) == {""}
 
 
@@ -80,16 +80,23 @@ def test_cells_without_a_paper_number_make_no_claim(usps_table):
 
 
 def test_the_most_specific_reason_wins():
-    reasons = parse_csv("dataset,method,radius,reason\n,,,a\nusps,,,b\nusps,nca,,c\nusps,nca,0.50,d\n", {})
-    cells = [("mnist", "nca", 0.5), ("usps", "arml", 0.5), ("usps", "nca", 1.0), ("usps", "nca", 0.5)]
-    assert [find_reason(reasons, *cell) for cell in cells] == ["a", "b", "c", "d"]
+    rows = [",,,,a", "usps,,,,b", "usps,nca,,,c", "usps,nca,,0.50,d", "usps,,boundary,,e"]
+    reasons = parse_csv("\n".join(["dataset,method,kind,radius,reason", *rows, ""]), {})
+    cells = [
+        ("mnist", "nca", "certified", 0.5),
+        ("usps", "arml", "certified", 0.5),
+        ("usps", "nca", "certified", 1.0),
+        ("usps", "nca", "boundary", 0.5),
+        ("usps", "arml", "boundary", 0.5),
+    ]
+    assert [find_reason(reasons, *cell) for cell in cells] == ["a", "b", "c", "d", "e"]
 
 
 def test_known_reasons_of_the_project():
     reasons = load_reasons("table1")
-    assert "floating-point" in find_reason(reasons, "splice", "euclidean", 0.0)
-    assert "order" in find_reason(reasons, "satimage", "euclidean", 0.45)
-    assert find_reason(reasons, "usps", "euclidean", 0.0) == ""
+    assert "floating-point" in find_reason(reasons, "splice", "euclidean", "exact", 0.0)
+    assert "order" in find_reason(reasons, "satimage", "euclidean", "exact", 0.45)
+    assert find_reason(reasons, "usps", "euclidean", "exact", 0.0) == ""
 
 
 def test_markdown_counts_and_shows_every_cell(usps_table):
@@ -109,11 +116,11 @@ def test_comparison_names_worse_vanished_and_improved_cells(usps_table):
     fresh.loc[2, "verdict"] = "differs"
     comparison = compare_claims(fresh, committed)
     assert [line.split(":")[0] for line in comparison.worse] == [
-        "usps/euclidean at radius 0",
-        "usps/euclidean at radius 1",
+        "usps/euclidean exact at radius 0",
+        "usps/euclidean exact at radius 1",
     ]
-    assert comparison.vanished == ["usps/euclidean at radius 1.5: was reproduced, now absent"]
-    assert comparison.improved[0].startswith("usps/euclidean at radius 0.5: differs")
+    assert comparison.vanished == ["usps/euclidean exact at radius 1.5: was reproduced, now absent"]
+    assert comparison.improved[0].startswith("usps/euclidean exact at radius 0.5: differs")
     assert comparison.compared == 11
     assert not comparison.passed
 

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from synthetic_records import write_boundary, write_radii
+from synthetic_records import write_boundary, write_kind, write_radii
 
 from arml.reports.records import read_boundary_records, read_radii_records, tidy
 
@@ -70,6 +70,35 @@ def test_impossible_points_are_named_and_skipped(runs, old, new, complaint):
     assert len(warnings) == 1
     assert folder.name in warnings[0]
     assert complaint in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("bounded,1.5,1", "bounded,1.6,1", "majority 1.6 and upper 1.5 in row 3 are impossible"),
+        ("0.0,1.5,bounded,1.5", "0.5,1.5,bounded,0.4", "lower 0.5 and majority 0.4 in row 3 are impossible"),
+        ("bounded,1.5,1", "bounded,nan,1", "impossible"),
+        ("bounded,1.5,1", "bounded,-1.0,1", "impossible"),
+        ("bounded,1.5,1", "bounded,1.5,-1", "fewer than 0 queries"),
+        ("bounded,1.5,1", "bounded,1.5,many", "cannot be read"),
+        ("bounded,1.5,1", "misclassified,1.5,1", "radius above 0"),
+        ("majority,queries", "majority,spent", "has columns"),
+    ],
+)
+def test_impossible_points_of_attacks_are_named_and_skipped(runs, old, new, complaint):
+    folder = write_kind(runs, "usps", "arml", "boundary", np.array([0.0, 1.5]))
+    assert read_radii_records(runs, pytest.fail)[0].points["queries"].tolist() == [0, 1]
+    damage_points(folder, old, new)
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert complaint in warnings[0]
+
+
+def test_an_attack_may_leave_out_majority_and_queries(runs):
+    write_kind(runs, "usps", "arml", "boundary", np.array([0.0, 1.5]), majority=None, settings={"steps": 10})
+    [record] = read_radii_records(runs, pytest.fail)
+    assert "majority" not in record.points
+    assert (record.kind, record.steps, record.norm, record.box) == ("boundary", 10, 2.0, (0.0, 1.0))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_records import write_boundary, write_paper_like, write_radii
+from synthetic_records import write_boundary, write_kind, write_paper_like, write_radii, write_table2
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -26,7 +26,7 @@ def report(runs):
 @pytest.fixture
 def check(runs):
     main = script("check_claims")
-    return lambda: main(["--runs", str(runs), "--out", str(runs.parent)])
+    return lambda *more: main(["--runs", str(runs), "--out", str(runs.parent), *more])
 
 
 def contents(folder):
@@ -95,7 +95,8 @@ def test_check_passes_on_what_was_just_reported_and_fails_when_a_verdict_gets_wo
     write_radii(runs, "usps", "arml", np.linspace(0, 5, 1000), created="2026-02-01T00:00:00+00:00")
     assert check() == 1
     assert (
-        "WORSE  usps/arml at radius 0.5: reproduced (error 0.204) -> differs (error 0.100)" in capsys.readouterr().out
+        "WORSE  usps/arml exact at radius 0.5: reproduced (error 0.204) -> differs (error 0.100)"
+        in capsys.readouterr().out
     )
 
 
@@ -106,7 +107,7 @@ def test_a_new_report_does_not_hide_a_change_from_git(report, check, runs, capsy
     write_radii(runs, "usps", "arml", np.linspace(0, 5, 1000), created="2026-02-01T00:00:00+00:00")
     report("--only", "tables", "claims")
     assert check() == 1
-    assert "WORSE  usps/arml at radius 0.5" in capsys.readouterr().out
+    assert "WORSE  usps/arml exact at radius 0.5" in capsys.readouterr().out
 
 
 def test_check_fails_when_a_cell_vanishes(report, check, runs, capsys):
@@ -115,7 +116,7 @@ def test_check_fails_when_a_cell_vanishes(report, check, runs, capsys):
     [folder] = (runs / "radii").glob("usps-arml-*")
     (folder / "points.csv").unlink()
     assert check() == 1
-    assert capsys.readouterr().out.count("VANISHED  usps/arml") == 6
+    assert capsys.readouterr().out.count("VANISHED  usps/arml exact") == 6
 
 
 def test_without_records_the_committed_table_and_claims_are_held_against_each_other(report, check, runs, capsys):
@@ -123,16 +124,79 @@ def test_without_records_the_committed_table_and_claims_are_held_against_each_ot
     report("--only", "tables", "claims")
     runs.rename(runs.with_name("elsewhere"))
     assert check() == 0
-    assert "usps under" in capsys.readouterr().out
+    assert "no records for usps exact under" in capsys.readouterr().out
     table = runs.parent / "tables" / "table1.csv"
     table.write_text(table.read_text().replace("0.204,", "0.404,", 1))
     assert check() == 1
-    assert "WORSE  usps/arml at radius 0.5" in capsys.readouterr().out
+    assert "WORSE  usps/arml exact at radius 0.5" in capsys.readouterr().out
 
 
 def test_check_without_claims_says_how_to_make_them(check, capsys):
     assert check() == 1
     assert "scripts/report.py" in capsys.readouterr().err
+
+
+def test_without_a_table_named_all_are_made_and_one_alone_on_request(report, runs):
+    write_paper_like(runs, ["usps"], methods=("arml",))
+    write_table2(runs, ["usps"], methods=("arml",))
+    assert report("--table", "table2") == 0
+    written = {str(path) for path in contents(runs.parent) if path.parts[0] != "runs"}
+    table2 = {f"tables/table2.{end}" for end in ("csv", "md", "tex")}
+    table2 |= {f"figures/bands_usps.{end}" for end in ("pdf", "png")} | {"claims/table2.csv", "claims/table2.md"}
+    assert written == table2
+    before = contents(runs.parent)
+    assert report() == 0
+    after = contents(runs.parent)
+    assert {str(path) for path in after if "table1" in path.name or "robust_error" in path.name} == {
+        str(path) for path in after.keys() - before.keys()
+    }
+    assert before.items() <= after.items()
+
+
+def test_a_table_without_records_is_not_complained_about_unless_named(report, runs, capsys):
+    write_paper_like(runs, ["usps"], methods=("arml",))
+    assert report("--only", "tables") == 0
+    assert capsys.readouterr().err == ""
+    assert report("--only", "tables", "--table", "table2") == 1
+    assert "make reproduce-table2" in capsys.readouterr().err
+
+
+def test_a_table_whose_records_contradict_each_other_is_not_written_and_the_others_are(report, check, runs, capsys):
+    write_paper_like(runs, ["usps"], methods=("arml",))
+    proven = write_kind(runs, "usps", "arml", "certified", np.ones(1000))
+    attacked = write_kind(runs, "usps", "arml", "local_search", np.append(np.ones(999), 0.5))
+    assert report() == 1
+    error = capsys.readouterr().err
+    assert "test point 999 is proven robust up to 1.0" in error
+    assert "broken at 0.5" in error
+    assert proven.name in error
+    assert attacked.name in error
+    names = {path.name for path in contents(runs.parent) if path.parts[0] != "runs"}
+    assert {"table1.csv", "robust_error_usps.pdf"} <= names
+    assert not any("table2" in name or "bands" in name for name in names)
+    (runs.parent / "claims" / "table2.csv").write_text((runs.parent / "claims" / "table1.csv").read_text())
+    assert check() == 1
+    captured = capsys.readouterr()
+    assert "table1: 6 cells compared: 0 worse" in captured.out
+    assert "table2: usps/arml: test point 999" in captured.err
+
+
+def test_check_covers_both_tables_and_takes_missing_kinds_from_the_committed_table(report, check, runs, capsys):
+    write_paper_like(runs, ["usps"], methods=("arml",))
+    write_table2(runs, ["usps"], methods=("arml",))
+    report("--only", "tables", "claims")
+    assert check() == 0
+    shown = capsys.readouterr().out
+    assert "table1: 6 cells compared: 0 worse" in shown
+    assert "table2: 12 cells compared: 0 worse" in shown
+    [boundary] = (runs / "radii").glob("usps-arml-boundary-*")
+    boundary.rename(runs / "elsewhere")
+    assert check("--table", "table2") == 0
+    assert "no records for usps boundary under" in capsys.readouterr().out
+    write_kind(runs, "usps", "arml", "boundary", np.linspace(4, 5, 1000))
+    assert check() == 1
+    shown = capsys.readouterr().out
+    assert "WORSE  usps/arml boundary at radius 0.5: reproduced (error 0.118) -> differs (error 0.000)" in shown
 
 
 def test_reports_need_no_torch_and_no_stage():

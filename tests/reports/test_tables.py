@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from synthetic_records import METHODS, radii_like, write_paper_like, write_radii
 
+from arml.reports.footnotes import footnotes
 from arml.reports.layout import latex, markdown
 from arml.reports.published import paper_errors
 from arml.reports.records import read_radii_records
 from arml.reports.selection import DEMO, TABLE1, choose_records
-from arml.reports.tables import COLUMNS, build_table, footnotes, table_csv
+from arml.reports.tables import COLUMNS, build_table, table_csv
 
 
 def read(runs, spec=TABLE1):
@@ -53,7 +54,7 @@ def test_markdown_bold_ties_absent_cells_and_paper_numbers(runs):
     write_radii(runs, "usps", "euclidean", radii_like(errors, 1000, rng))
     write_radii(runs, "usps", "arml", radii_like(errors | {0.0: 0.043, 0.5: 0.21}, 1000, rng))
     chosen, _ = read(runs)
-    text = markdown(build_table(chosen, TABLE1), TABLE1, footnotes(chosen))
+    text = markdown(build_table(chosen, TABLE1), TABLE1, footnotes(chosen, TABLE1))
     assert "| ℓ₂ radius | 0.000 | 0.500 | 1.000 | 1.500 | 2.000 | 2.500 |" in text
     assert "| Euclidean | 0.050 (0.045) | **0.200** (0.224) | **0.600** (0.585) |" in text
     assert "| ARML | **0.043** (0.043) | 0.210 (0.204) | **0.600** (0.565) |" in text
@@ -70,7 +71,7 @@ def test_footnotes_come_from_the_records(runs):
     write_radii(runs, "mnist", "lmnn", radii, n_train=60000, fit_report={"n_fit_samples": 10000})
     write_radii(runs, "mnist", "arml", radii, fit_report={"epochs": 1000})
     chosen, _ = read(runs)
-    text = markdown(build_table(chosen, TABLE1), TABLE1, footnotes(chosen))
+    text = markdown(build_table(chosen, TABLE1), TABLE1, footnotes(chosen, TABLE1))
     assert "<sup>a</sup> on 4.7 % of the points another class is exactly as near" in text
     assert "<sup>b</sup> the radius of 1 of 1,000 points is only bounded" in text
     assert "<sup>c</sup> fitted on a stratified subset of 10,000 of 60,000 points." in text
@@ -86,7 +87,7 @@ def test_latex_is_well_formed(runs):
     radii = np.concatenate([np.zeros(47), np.ones(953)])
     write_radii(runs, "usps", "nca", radii, status=["tied"] * 47 + ["exact"] * 953, fit_report={"n_fit_samples": 10})
     chosen, _ = read(runs)
-    text = latex(build_table(chosen, TABLE1), TABLE1, footnotes(chosen))
+    text = latex(build_table(chosen, TABLE1), TABLE1, footnotes(chosen, TABLE1))
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 2 * (1 + 6)
     assert {row.count(" & ") for row in rows} == {7}
@@ -106,7 +107,7 @@ def test_latex_is_well_formed(runs):
 def test_a_dataset_without_paper_numbers_prints_none(runs):
     write_radii(runs, "digits", "arml", np.array([0.0, 1.0, 2.0]), n_test=3, grid=[0.0, 1.0])
     chosen, _ = read(runs, DEMO)
-    text = markdown(build_table(chosen, DEMO), DEMO, footnotes(chosen))
+    text = markdown(build_table(chosen, DEMO), DEMO, footnotes(chosen, DEMO))
     assert "| ARML | **0.333** | **0.667** |" in text
     assert "### Digits (3 test points)" in text
     assert "paper" not in text
@@ -137,7 +138,7 @@ def test_stated_defaults_and_small_test_parts_fit(runs):
     write_radii(runs, "usps", "arml", np.ones(300), n_test=300, params=params)
     write_radii(runs, "usps", "nca", np.ones(300), n_test=300, params={"fit_subset": 5000})
     chosen, notes = read(runs)
-    assert list(chosen) == [("usps", "nca"), ("usps", "arml")]
+    assert list(chosen) == [("usps", "nca", "exact"), ("usps", "arml", "exact")]
     assert notes == []
 
 
@@ -152,6 +153,6 @@ def test_of_several_records_the_largest_fit_then_the_newest_is_taken_and_named(r
     write("2026-01-02T00:00:00+00:00", 5000)
     write("2026-03-01T00:00:00+00:00", 100)
     chosen, notes = read(runs)
-    assert chosen["usps", "nca"].folder == newest
+    assert chosen["usps", "nca", "exact"].folder == newest
     assert "4 records fit" in notes[0]
     assert newest.name in notes[0]

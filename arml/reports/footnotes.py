@@ -1,0 +1,107 @@
+"""What must be said about the cells of a table, from its records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from arml.radii import Status
+from arml.reports.errors import robust_error
+from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_radii
+from arml.reports.records import RadiiRecord
+from arml.reports.selection import Chosen, Kind, TableSpec, points_fitted
+from arml.reports.tables import cell_radii, has_paper_numbers
+
+Footnotes = Mapping[tuple[str, str, str], list[str]]
+
+
+def footnotes(chosen: Chosen, spec: TableSpec) -> Footnotes:
+    """Remarks on each (dataset, method, kind); cells without any are left out, and equal remarks are equal strings."""
+    remarks = {}
+    lost = {kind.name: majority_remark(chosen, spec, kind) for kind in spec.kinds if kind.is_attack}
+    for cell, record in chosen.items():
+        kind = spec.kind(cell[2])
+        texts = _of_fit(record) + (_of_attack(record, kind, spec) if kind.is_attack else _of_bounds(record, kind))
+        if kind.is_attack and majority_lost(record).any():
+            texts.append(lost[kind.name])
+        if texts:
+            remarks[cell] = texts
+    return remarks
+
+
+def majority_lost(record: RadiiRecord) -> np.ndarray:
+    """(n,) bool: the own class loses its majority of the neighbours at a smaller norm than the answer changes."""
+    if "majority" not in record.points:
+        return np.zeros(len(record.points), dtype=bool)
+    return np.asarray(record.points["majority"] < record.points["upper"])
+
+
+def majority_remark(chosen: Chosen, spec: TableSpec, kind: Kind) -> str:
+    """On how many points of a kind the majority goes before the answer does, and what that could make of a cell.
+
+    One remark for all cells of a kind. An empty string where it happens nowhere.
+    """
+    published = paper_radii(spec.name) if has_paper_numbers(spec) else {}
+    points = before = 0
+    largest, where = 0.0, ""
+    for (dataset, method, name), record in chosen.items():
+        if name != kind.name:
+            continue
+        points, before = points + len(record.points), before + int(majority_lost(record).sum())
+        if not majority_lost(record).any():
+            continue
+        for radius in cell_radii(record, published):
+            more = float(robust_error(record.points["majority"], radius) - robust_error(record.points["upper"], radius))
+            if more > largest:
+                label = DATASET_LABELS.get(dataset, dataset)
+                largest, where = more, f" ({METHOD_LABELS.get(method, method)} on {label} at {radius:g})"
+    if not before:
+        return ""
+    return (
+        f"{kind.title}: on {before:,} of {points:,} points in all, the own class loses its majority of the "
+        "neighbours at a smaller norm than the answer changes; if that counted as success, an error would be at most "
+        f"{largest:.3f} larger{where}"
+    )
+
+
+def _of_fit(record: RadiiRecord) -> list[str]:
+    texts = []
+    used = points_fitted(record)
+    if used < record.n_train:
+        texts.append(f"fitted on a stratified subset of {used:,} of {record.n_train:,} points")
+    if record.fit_report.get("converged") is False:
+        steps = record.fit_report.get("n_iter")
+        texts.append("the fit stopped before it converged" + (f", after {steps} iterations" if steps else ""))
+    return texts
+
+
+def _of_bounds(record: RadiiRecord, kind: Kind) -> list[str]:
+    texts = []
+    status = record.points["status"]
+    tied = int((status == Status.TIED.value).sum())
+    if tied:
+        texts.append(
+            f"on {tied / len(status):.1%} of the points another class is exactly as near as the point's own; "
+            "a tie counts as an attack, so their radius is 0".replace("%", " %", 1)
+        )
+    inexact = int(status.isin([Status.BOUNDED.value, Status.TIME_LIMIT.value]).sum())
+    if inexact and kind.name == "exact":
+        texts.append(f"the radius of {inexact} of {len(status):,} points is only bounded; its lower bound is used")
+    return texts
+
+
+def _of_attack(record: RadiiRecord, kind: Kind, spec: TableSpec) -> list[str]:
+    texts = []
+    points, n = record.points, len(record.points)
+    if n < spec.points_wanted(record):
+        texts.append(f"{kind.title}: only {n:,} of the {spec.points_wanted(record):,} test points were attacked")
+    if record.steps is not None and kind.steps is not None and record.steps != kind.steps:
+        texts.append(f"{kind.title}: {record.steps:,} steps instead of the default {kind.steps:,}")
+    # Where even the lower bound is infinite there is nothing to find, and so no failure.
+    failed = int((np.isinf(points["upper"]) & np.isfinite(points["lower"])).sum())
+    if failed:
+        texts.append(
+            f"{kind.title}: the attack failed on {failed:,} of {n:,} points, which count as robust at every radius"
+        )
+    return texts

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+from synthetic_records import write_kind, write_table2
+
+from arml.reports.bands import bands_figure, best_attack, write_bands
+from arml.reports.records import read_radii_records
+from arml.reports.selection import TABLE2, choose_records
+from arml.reports.style import METHOD_STYLES, paper_style
+
+
+def read(runs):
+    return choose_records(read_radii_records(runs, pytest.fail), TABLE2)[0]
+
+
+def draw(runs, dataset="usps"):
+    with paper_style():
+        return bands_figure(dataset, read(runs), TABLE2)
+
+
+def labels(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_curves_are_step_functions_and_the_band_lies_between_certified_and_best_attack(runs):
+    write_kind(runs, "usps", "arml", "certified", np.repeat([0.0, 0.5, 1.0, 9.0], 250))
+    write_kind(runs, "usps", "arml", "boundary", np.repeat([0.0, 2.0, 1.25, 9.0], 250))
+    write_kind(runs, "usps", "arml", "local_search", np.repeat([0.0, 0.75, 2.25, 9.0], 250))
+    [panel] = draw(runs).axes
+    certified, best, boundary, *paper = panel.lines
+    assert certified.get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1, 0.75], [2.5, 0.75]]
+    assert best.get_xydata().tolist() == [[0, 0.25], [0.75, 0.5], [1.25, 0.75], [2.5, 0.75]]
+    assert boundary.get_xydata().tolist() == [[0, 0.25], [1.25, 0.5], [2, 0.75], [2.5, 0.75]]
+    assert {line.get_drawstyle() for line in (certified, best, boundary)} == {"steps-post"}
+    assert {line.get_color() for line in panel.lines[:3]} == {METHOD_STYLES["arml"][0]}
+    assert certified.get_linewidth() > best.get_linewidth()
+    assert boundary.get_linestyle() == "--"
+    assert [line.get_xydata().tolist()[1] for line in paper] == [[0.5, 0.203], [0.5, 0.118]]
+    [band] = [item for item in panel.collections if isinstance(item, PolyCollection)]
+    corners = {tuple(point) for point in band.get_paths()[0].vertices.tolist()}
+    assert {(0.5, 0.25), (0.5, 0.5), (1.0, 0.5), (1.0, 0.75), (1.25, 0.75)} <= corners
+
+
+def test_the_best_attack_is_taken_point_by_point(runs):
+    write_kind(runs, "usps", "arml", "boundary", np.array([1.0, 3.0]), index=np.array([4, 2]))
+    write_kind(runs, "usps", "arml", "local_search", np.array([2.0, 2.0, np.inf]), index=np.array([2, 4, 9]))
+    records = read_radii_records(runs, pytest.fail)
+    assert best_attack(records).to_dict() == {2: 2.0, 4: 1.0, 9: np.inf}
+
+
+def test_a_panel_per_method_with_shared_axes_and_one_legend(runs):
+    write_table2(runs, ["usps"])
+    figure = draw(runs)
+    assert [panel.get_title() for panel in figure.axes] == ["Euclidean", "NCA", "LMNN", "ITML", "LFDA", "ARML"]
+    assert {(panel.get_xlim(), panel.get_ylim()) for panel in figure.axes} == {((0, 2.5), (0, 1.02))}
+    assert labels(figure) == [
+        "certified", "gap", "best attack", "Boundary Attack", "paper, certified", "paper, empirical"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words", "lines"),
+    [
+        (("certified",), ["certified"], 1),
+        (("local_search",), ["Local search"], 1),
+        (("certified", "boundary"), ["certified", "gap", "Boundary Attack"], 2),
+        (("boundary", "local_search"), ["best attack", "Boundary Attack"], 2),
+    ],
+)
+def test_what_is_there_is_drawn(runs, kinds, words, lines):
+    write_table2(runs, ["usps"], methods=("arml",), kinds=kinds)
+    figure = draw(runs)
+    [panel] = figure.axes
+    assert labels(figure) == [*words, "paper, certified", "paper, empirical"]
+    assert len(panel.lines) == lines + 2
+    assert len(panel.collections) == ("gap" in words)
+
+
+def test_fewer_points_are_said_and_the_band_compares_the_same_points(runs):
+    write_table2(runs, ["usps"], methods=("arml",), n_boundary=100)
+    write_table2(runs, ["mnist"], methods=("arml",), kinds=("certified", "boundary"), n_boundary=100)
+    assert draw(runs).axes[0].get_title() == "ARML (boundary: 100 points)"
+    [panel] = draw(runs, "mnist").axes
+    assert panel.get_title() == "ARML (100 points)"
+    certified, attacked = (line.get_ydata() * 100 for line in panel.lines[:2])
+    for errors in (certified, attacked):
+        assert np.allclose(errors, errors.round())
+
+
+@pytest.mark.parametrize("methods", [("arml",), ("euclidean", "arml"), ("euclidean", "nca", "lmnn", "arml")])
+def test_nothing_is_clipped_and_nothing_overlaps(runs, methods):
+    write_table2(runs, ["usps"], methods=methods, n_boundary=100)
+    figure = draw(runs)
+    with paper_style():
+        figure.draw_without_rendering()
+    [legend] = figure.legends
+    boxes = [panel.get_window_extent() for panel in figure.axes]
+    titles = [panel.title.get_window_extent() for panel in figure.axes]
+    for box in (*boxes, *titles):
+        assert not legend.get_window_extent().overlaps(box)
+    for i, title in enumerate(titles):
+        assert not any(title.overlaps(other) for other in (*titles[:i], *titles[i + 1 :], *boxes))
+    everything = figure.get_tightbbox()
+    assert min(everything.x0, everything.y0) >= 0
+    assert everything.x1 <= figure.get_figwidth()
+    assert everything.y1 <= figure.get_figheight()
+
+
+def test_files_are_the_same_bytes_again(runs, tmp_path):
+    write_table2(runs, ["usps", "splice"], methods=("arml",))
+    first, second = (write_bands(read(runs), TABLE2, tmp_path / name) for name in "ab")
+    assert [path.name for path in first] == [
+        f"bands_{name}.{end}" for name in ("splice", "usps") for end in ("pdf", "png")
+    ]
+    for a, b in zip(first, second, strict=True):
+        assert a.read_bytes() == b.read_bytes()

@@ -1,0 +1,241 @@
+"""Table 2: several kinds of error side by side, their footnotes, and the check that proof and attack agree."""
+
+import numpy as np
+import pytest
+from synthetic_records import METHODS, write_kind, write_radii, write_table2
+
+from arml.reports.claims import Verdict, claims_markdown, judge, load_reasons, make_claims
+from arml.reports.footnotes import footnotes
+from arml.reports.layout import latex, markdown
+from arml.reports.records import read_radii_records, tidy
+from arml.reports.sandwich import SandwichError, check_sandwich
+from arml.reports.selection import TABLE1, TABLE2, choose_records
+from arml.reports.tables import build_table, summary
+
+
+def read(runs):
+    return choose_records(read_radii_records(runs, pytest.fail), TABLE2)
+
+
+def ones(n=1000):
+    return np.ones(n)
+
+
+def test_every_kind_stands_beside_its_own_numbers_of_the_paper(runs):
+    write_table2(runs, ["usps", "splice"])
+    chosen, notes = read(runs)
+    table = build_table(chosen, TABLE2)
+    assert notes == []
+    assert table["dataset"].tolist() == ["splice"] * 108 + ["usps"] * 108
+    assert table["method"].unique().tolist() == list(METHODS)
+    assert table["kind"].tolist()[:18] == ["certified"] * 6 + ["boundary"] * 6 + ["local_search"] * 6
+    printed = table["kind"] != "local_search"
+    assert np.allclose(table.loc[printed, "error"], table.loc[printed, "paper_error"], atol=1e-12)
+    assert table.loc[~printed, "paper_error"].isna().all()
+    euclidean = table[(table["dataset"] == "usps") & (table["method"] == "euclidean") & (table["radius"] == 0.5)]
+    assert euclidean["paper_error"].tolist()[:2] == [0.239, 0.125]
+    assert "USPS, boundary, l2 radius" in summary(table, TABLE2)
+
+
+def test_certified_counts_what_is_not_proven_and_an_attack_what_it_broke(runs):
+    write_kind(runs, "usps", "arml", "certified", np.repeat([0.0, 0.5, 1.0, 3.0], 250))
+    write_kind(runs, "usps", "arml", "local_search", np.repeat([0.0, 1.0, 2.0, np.inf], 250))
+    table = build_table(read(runs)[0], TABLE2)
+    assert table["error"].tolist() == [0.25, 0.5, 0.75, 0.75, 0.75, 0.75, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
+
+
+def test_markdown_has_a_part_for_each_kind_that_was_run(runs):
+    write_table2(runs, ["usps"], methods=("euclidean", "arml"), kinds=("certified", "boundary"))
+    chosen, _ = read(runs)
+    text = markdown(build_table(chosen, TABLE2), TABLE2, footnotes(chosen, TABLE2))
+    parts = ["### USPS", "**Certified (Theorem 1)**, 1,000 test points", "**Boundary Attack**, 1,000 test points"]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    assert "| ARML | **0.057** (0.057) | **0.203** (0.203) |" in text
+    assert "| ARML | **0.053** (0.053) | **0.118** (0.118) |" in text
+    assert "calls empirical is the Boundary Attack" in text
+    assert "Local search" not in text
+    assert "HopSkipJump" not in text
+
+
+def test_a_kind_that_one_dataset_lacks_is_left_out_there_only(runs):
+    write_table2(runs, ["usps"], methods=("arml",), kinds=("certified", "local_search"))
+    write_table2(runs, ["splice"], methods=("arml",), kinds=("certified",))
+    chosen, _ = read(runs)
+    table, notes = build_table(chosen, TABLE2), footnotes(chosen, TABLE2)
+    assert markdown(table, TABLE2, notes).count("**Local search**") == 1
+    rows = [line for line in latex(table, TABLE2, notes).splitlines() if line.startswith(" & ARML")]
+    assert sorted(row.count("---") for row in rows) == [0, 6]
+
+
+def test_latex_puts_the_kinds_side_by_side(runs):
+    write_table2(runs, ["usps", "fashion_mnist"], methods=("euclidean", "arml"))
+    write_kind(runs, "usps", "nca", "local_search", np.append(ones(999), np.inf), majority=ones())
+    chosen, _ = read(runs)
+    text = latex(build_table(chosen, TABLE2), TABLE2, footnotes(chosen, TABLE2))
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 1 + 2 * (1 + 6)
+    assert {row.count(" & ") for row in rows[1:]} == {19}
+    assert r" &  & \multicolumn{6}{c}{Certified (Theorem 1)} & \multicolumn{6}{c}{Boundary Attack} & " in rows[0]
+    assert r"\cmidrule(lr){3-8} \cmidrule(lr){9-14} \cmidrule(lr){15-20}" in text
+    assert text.count("{") == text.count("}")
+    body = text.split("\n", 1)[1]
+    assert [body.count(rf"\begin{{{name}}}") == body.count(rf"\end{{{name}}}") == 1 for name in ("table*", "tabular")]
+    assert r" & NCA\textsuperscript{a,b} & " in body
+    assert body.isascii()
+
+
+def test_footnotes_of_attacks(runs):
+    lost = np.append(np.full(3, 0.4), ones(997))
+    write_kind(runs, "usps", "nca", "boundary", ones(100), majority=lost[:100], settings={"steps": 25000})
+    write_kind(runs, "usps", "lmnn", "boundary", ones(), settings={"steps": 500})
+    write_kind(runs, "usps", "itml", "local_search", np.append(ones(998), [np.inf, np.inf]))
+    write_kind(runs, "usps", "lfda", "local_search", ones(), majority=lost)
+    write_kind(runs, "usps", "arml", "local_search", ones(), majority=np.append(0.9, lost[1:]))
+    chosen, _ = read(runs)
+    notes = {cell[1:]: texts for cell, texts in footnotes(chosen, TABLE2).items()}
+    assert notes["nca", "boundary"] == [
+        "Boundary Attack: only 100 of the 1,000 test points were attacked",
+        "Boundary Attack: on 3 of 1,100 points in all, the own class loses its majority of the neighbours at a smaller "
+        "norm than the answer changes; if that counted as success, an error would be at most 0.030 larger "
+        "(NCA on USPS at 0.5)",
+    ]
+    assert notes["lmnn", "boundary"] == ["Boundary Attack: 500 steps instead of the default 25,000"]
+    assert notes["itml", "local_search"] == [
+        "Local search: the attack failed on 2 of 1,000 points, which count as robust at every radius"
+    ]
+    assert notes["lfda", "local_search"] == notes["arml", "local_search"]
+    assert "on 6 of 3,000 points" in notes["arml", "local_search"][0]
+    assert "at most 0.003 larger (LFDA on USPS at 0.5)" in notes["arml", "local_search"][0]
+    text = markdown(build_table(chosen, TABLE2), TABLE2, footnotes(chosen, TABLE2))
+    assert "**Boundary Attack**, 100 to 1,000 test points" in text
+    assert "| NCA <sup>a,b</sup> |" in text
+
+
+def test_a_point_that_nothing_can_break_is_no_failure(runs):
+    radii = np.append(ones(999), np.inf)
+    settings = {"kind": "boundary", "evaluation": "boundary", "k": 11, "box": [0.0, 1.0]}
+    write_radii(runs, "usps", "nca", radii, status=["bounded"] * 999 + ["unreachable"], majority=radii, **settings)
+    chosen, _ = read(runs)
+    assert list(chosen) == [("usps", "nca", "boundary")]
+    assert footnotes(chosen, TABLE2) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "n", "more", "reason"),
+    [
+        ("certified", 999, {}, "n_eval=999 (not 1000)"),
+        ("local_search", 100, {}, "n_eval=100 (not 1000)"),
+        ("boundary", 99, {}, "n_eval=99 (not 100 to 1000)"),
+        ("boundary", 1000, {"box": None}, "box=None (not (0.0, 1.0))"),
+        ("certified", 1000, {"settings": {"norm": 1}}, "norm=1.0 (not 2.0)"),
+        ("certified", 1000, {"settings": {"norm": "inf"}}, "norm=inf (not 2.0)"),
+        ("certified", 1000, {"params": {"max_iter": 9}}, "params.max_iter=9 (not 1000)"),
+    ],
+)
+def test_records_with_other_settings_stay_out_and_are_named(runs, kind, n, more, reason):
+    folder = write_kind(runs, "usps", "arml", kind, ones(n), **more)
+    chosen, notes = read(runs)
+    assert chosen == {}
+    assert notes[0].startswith(f"usps/arml, {kind}: no record")
+    assert folder.name in notes[0]
+    assert reason in notes[0]
+
+
+@pytest.mark.parametrize("kind", ["boundary", "hopskipjump"])
+def test_a_hundred_points_are_enough_for_slow_attacks_and_a_small_test_part_for_all(runs, kind):
+    write_kind(runs, "mnist", "arml", kind, ones(100))
+    write_kind(runs, "usps", "arml", "certified", ones(80), n_test=80)
+    write_kind(runs, "usps", "arml", kind, ones(80), n_test=80)
+    assert set(read(runs)[0]) == {("mnist", "arml", kind), ("usps", "arml", "certified"), ("usps", "arml", kind)}
+
+
+def test_most_points_win_then_most_steps_then_the_newest(runs):
+    write_kind(runs, "usps", "arml", "boundary", ones(100), created="2026-05-01T00:00:00+00:00")
+    write_kind(runs, "usps", "arml", "boundary", ones(500), settings={"steps": 10}, created="2026-04-01T00:00:00+00:00")
+    full = [
+        write_kind(runs, "usps", "arml", "boundary", ones(500), settings={"steps": steps}, created=f"2026-0{month}-01")
+        for month, steps in ((1, 25000), (2, None))  # None is the default
+    ]
+    chosen, notes = read(runs)
+    assert chosen["usps", "arml", "boundary"].folder == full[1]
+    assert "4 records fit" in notes[0]
+
+
+def test_records_of_another_evaluation_are_no_candidates(runs):
+    write_kind(runs, "usps", "arml", "certified", ones())
+    assert choose_records(read_radii_records(runs, pytest.fail), TABLE1) == ({}, [])
+
+
+def test_kinds_measured_under_different_metrics_do_not_mix(runs):
+    proven = write_kind(runs, "usps", "arml", "certified", ones())
+    write_kind(runs, "usps", "arml", "boundary", ones() / 2, metric="2")
+    chosen, notes = read(runs)
+    assert list(chosen) == [("usps", "arml", "certified")]
+    assert f"another metric than {proven.name}" in notes[0]
+    write_kind(runs, "usps", "arml", "local_search", ones())
+    assert len(read(runs)[0]) == 2
+
+
+def test_a_proof_above_an_attack_is_named_with_both_records(runs):
+    lower, upper = np.linspace(0, 2, 1000), np.linspace(0.001, 2.5, 100)
+    upper[[7, 30]] = 0.001
+    proven = write_kind(runs, "usps", "arml", "certified", lower)
+    attacked = write_kind(runs, "usps", "arml", "boundary", upper, index=np.arange(100)[::-1])
+    with pytest.raises(SandwichError) as caught:
+        check_sandwich(read(runs)[0], TABLE2)
+    message = str(caught.value)
+    assert message.count("\n") == 0
+    assert str(proven) in message
+    assert str(attacked) in message
+    contradictions = int((lower[:100] > upper[::-1]).sum())
+    assert f"({contradictions} of 100 common points contradict)" in message
+    worst = int((lower[:100] - upper[::-1]).argmax())
+    assert f"test point {worst} is proven robust up to {lower[worst]!s} by" in message
+
+
+def test_equal_bounds_infinite_ones_and_other_points_do_not_contradict(runs):
+    everywhere = np.append(ones(999), np.inf)
+    write_kind(runs, "usps", "arml", "certified", everywhere, status=["bounded"] * 999 + ["unreachable"])
+    write_kind(runs, "usps", "arml", "local_search", everywhere)
+    write_kind(runs, "usps", "arml", "boundary", ones(100) / 2, index=np.arange(1000, 1100))
+    check_sandwich(read(runs)[0], TABLE2)
+
+
+def test_points_of_attacks_stay_whole_in_the_tidy_frame(runs):
+    write_kind(runs, "usps", "arml", "certified", ones(3))
+    write_kind(runs, "usps", "arml", "boundary", ones(3), majority=np.array([0.5, 1, 1]))
+    frame = tidy(read_radii_records(runs, pytest.fail)).set_index("kind")
+    assert frame.loc["boundary", ["majority", "queries"]].to_numpy().tolist() == [[0.5, 0], [1, 1], [1, 2]]
+    assert frame.loc["certified", "majority"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "error", "verdict"),
+    [
+        ("euclidean", "certified", 0.240, Verdict.REPRODUCED),
+        ("euclidean", "certified", 0.241, Verdict.DIFFERS),
+        ("arml", "certified", 0.241, Verdict.WITHIN),
+        # An attack is random, whatever the metric.
+        ("euclidean", "boundary", 0.241, Verdict.WITHIN),
+        ("euclidean", "boundary", 0.300, Verdict.DIFFERS),
+    ],
+)
+def test_verdicts_on_certified_and_attacked_errors(method, kind, error, verdict):
+    assert judge("usps", method, kind, error, 0.239, 1000) is verdict
+
+
+def test_claims_are_made_of_cells_with_a_paper_number_only(runs):
+    write_table2(runs, ["usps"], methods=("euclidean", "arml"))
+    chosen, _ = read(runs)
+    claims = make_claims(build_table(chosen, TABLE2), load_reasons("table2"))
+    assert claims["kind"].value_counts().to_dict() == {"certified": 12, "boundary": 12}
+    assert set(claims["verdict"]) == {"reproduced"}
+    text = claims_markdown(claims, TABLE2)
+    assert "| USPS | Euclidean | boundary | 6 | 0 | 0 | 0 | 0 |" in text
+    assert "| ARML | certified | 0.500 | 0.203 | 0.203 |" in text
+    assert "Kind **boundary**, the Boundary Attack, is what the paper calls empirical." in text
+
+
+@pytest.mark.parametrize("table", ["table1", "table2"])
+def test_reasons_are_readable(table):
+    assert list(load_reasons(table).columns) == ["dataset", "method", "kind", "radius", "reason"]
