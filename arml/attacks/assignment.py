@@ -109,7 +109,7 @@ def _shortest(
     if room is None and len(front) + len(behind) <= d:
         basis, R = np.linalg.qr((np.concatenate([front, behind]) - front[0]).T)
         front, behind = R.T[: len(front)], R.T[len(front) :]
-    A = (behind - front[:, None]).reshape(-1, front.shape[1])
+    A = np.ascontiguousarray((behind - front[:, None]).reshape(-1, front.shape[1]))
     b = limits.ravel()
     if room is not None:
         A, b = _with_box(A, b, bounds, room)

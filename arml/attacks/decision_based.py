@@ -36,9 +36,6 @@ from arml.attacks.result import AttackResult
 from arml.attacks.starting_points import StartingPoints
 from arml.geometry import Mahalanobis
 
-#: Bump when the attacks' numbers change.
-VERSION = 1
-
 #: Steps that "default" means: foolbox's own defaults, about 27,500 and 35,000 queries a point.
 DEFAULT_STEPS = {"boundary": 25_000, "hopskipjump": 64}
 #: Queries per statistic of the spherical step (Boundary Attack); of the first gradient, and at most (HopSkipJump).

@@ -119,7 +119,9 @@ class KNNModel(torch.nn.Module):
         self._sizes = sorted({min(self._size, n_neighbors + extra) for extra in SHORT_LISTS} | {self._size})
         self._extra = torch.tensor([size - self._sizes[0] for size in self._sizes], device=device)
         self._patience = PATIENCE * len(X_train)
-        self._rows = max(1, memory_budget // (8 * (6 * len(X_train) + 2 * self._size * X_train.shape[1])))
+        # Larger chunks only cost page faults, as long as the training points are read for many points at a time.
+        chunk = min(memory_budget, max(64 * 2**20, self._slopes.nbytes))
+        self._rows = max(1, chunk // (8 * (6 * len(X_train) + 2 * self._size * X_train.shape[1])))
         self._balls: _Balls | None = None
         self.calls = 0
         self.moves = 0

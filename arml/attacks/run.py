@@ -98,19 +98,21 @@ def run_attack(
             memory_budget=knn.memory_budget,
             progress=progress,
         )
-    return _verified(knn, result, X, y)
+    return _verified(knn, result, X, y, box)
 
 
-def _verified(knn: Classifier, result: AttackResult, X: Array, y: Integers) -> AttackResult:
+def _verified(
+    knn: Classifier, result: AttackResult, X: Array, y: Integers, box: tuple[float, float] | None
+) -> AttackResult:
     """The result with only those perturbations that the classifier confirms, lengthened by a hair where need be."""
     columns = np.searchsorted(knn.classes_, y)
     k = (knn.n_neighbors + 1) // 2
-    changed, radius = _confirmed(result.perturbation, X, lambda points, rows: knn.predict(points) != y[rows])
+    changed, radius = _confirmed(result.perturbation, X, box, lambda points, rows: knn.predict(points) != y[rows])
     refused = int((np.isinf(radius) & (result.perturbation != 0).any(axis=1)).sum())
     majority_radius = radius
     if result.majority is not None:
         _, lost = _confirmed(
-            result.majority, X, lambda points, rows: knn.votes(points)[np.arange(len(rows)), columns[rows]] < k
+            result.majority, X, box, lambda points, rows: knn.votes(points)[np.arange(len(rows)), columns[rows]] < k
         )
         majority_radius = np.minimum(lost, radius)
     # A label that wins the vote without a majority has lost the majority already.
@@ -126,15 +128,21 @@ def _verified(knn: Classifier, result: AttackResult, X: Array, y: Integers) -> A
 
 
 def _confirmed(
-    perturbation: Array, X: Array, works: Callable[[Array, Integers], NDArray[np.bool_]]
+    perturbation: Array,
+    X: Array,
+    box: tuple[float, float] | None,
+    works: Callable[[Array, Integers], NDArray[np.bool_]],
 ) -> tuple[Array, Array]:
     """Perturbations (t, d) that work, 0 for the others, and their norms, ``inf`` for the others."""
     result, radius = np.zeros(X.shape), np.full(len(X), np.inf)
     pending = np.flatnonzero((perturbation != 0).any(axis=1))
     for push in _PUSHES:
         if pending.size:
+            start = X[pending]
             tried = (1 + push) * perturbation[pending]
-            good = works(X[pending] + tried, pending)
+            if box is not None:
+                tried = np.clip(tried, np.minimum(box[0], start) - start, np.maximum(box[1], start) - start)
+            good = works(start + tried, pending)
             result[pending[good]] = tried[good]
             radius[pending[good]] = np.linalg.norm(tried[good], axis=1)
             pending = pending[~good]

@@ -52,10 +52,10 @@ from numpy.typing import NDArray
 
 from arml.certify.chunks import blas_on_one_thread, class_chunks
 from arml.certify.frame import Frame
-from arml.certify.norms import Norm, norms_between, norms_to_all
+from arml.certify.norms import Norm, norms_between, norms_to_all, sq_distances
 from arml.certify.rounding import magnitudes
 from arml.certify.training_set import TrainingSet
-from arml.geometry import Mahalanobis, sq_dist_matrix
+from arml.geometry import Mahalanobis
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -111,6 +111,7 @@ def certified_radii(
     k = (n_neighbors + 1) // 2
     frame = Frame.of(metric, X_train)
     train = TrainingSet.build(frame.metric(metric), frame.points(X_train), y_train, device or torch.device("cpu"))
+    sq_embedded = (train.Z_device * train.Z_device).sum(-1)
     lower, rows = np.zeros(len(y)), np.full((len(y), BEST_ROWS), -1, dtype=np.int64)
     chunk_rows = max(1, min(256, memory_budget // (8 * len(y_train) * 5)))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -120,7 +121,7 @@ def certified_radii(
             if len(y_train) - n_own < k:
                 lower[chunk] = np.inf
             elif n_own >= k:
-                solved = _chunk(train, own, frame.points(X[chunk]), k, norm, pool)
+                solved = _chunk(train, own, frame.points(X[chunk]), sq_embedded, k, norm, pool)
                 for i, (value, best) in zip(chunk, solved, strict=True):
                     lower[i], rows[i, : len(best)] = value * frame.unit * _DOWN, train.order[best]
             if progress is not None:
@@ -129,13 +130,22 @@ def certified_radii(
 
 
 def _chunk(
-    train: TrainingSet, own: slice, points: Array, k: int, norm: Norm, pool: ThreadPoolExecutor
+    train: TrainingSet,
+    own: slice,
+    points: Array,
+    sq_embedded: torch.Tensor,
+    k: int,
+    norm: Norm,
+    pool: ThreadPoolExecutor,
 ) -> list[tuple[float, Integers]]:
-    """Value and best rows of each of the points (t, d), all of the class with the rows ``own``."""
+    """Value and best rows of each of the points (t, d), all of the class with the rows ``own``.
+
+    ``sq_embedded`` (n,) are the squared norms of the embedded training points.
+    """
     G = torch.from_numpy(train.metric.components).to(train.device)
     on_device = torch.from_numpy(points).to(train.device)
     U = on_device @ G.T
-    C = sq_dist_matrix(U, train.Z_device)
+    C = sq_distances(U, train.Z_device, sq_embedded)
     norms, sizes = torch.linalg.vector_norm(U, dim=1), magnitudes(on_device, G)
     errors = train.rounding.sq_dist(norms.cpu().numpy(), sizes.cpu().numpy())
     bounds, anchors = _row_bounds(train, own, C, U @ G, torch.from_numpy(errors).to(train.device), k, norm)

@@ -15,7 +15,6 @@ from scipy.spatial.distance import cdist
 
 from arml.certify.rounding import gamma
 from arml.certify.training_set import TrainingSet
-from arml.geometry import sq_dist_matrix
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -29,6 +28,15 @@ _DUAL = {2: 2.0, 1: math.inf, math.inf: 1.0}
 _SCIPY_NAME = {1: "chebyshev", math.inf: "cityblock"}
 
 
+def sq_distances(A: torch.Tensor, B: torch.Tensor, sq_norm: torch.Tensor) -> torch.Tensor:
+    """`arml.geometry.sq_dist_matrix` of A (t, r) and B (n, r), to the bit, given the squared norms (n,) of B's rows.
+
+    These are the same for every chunk of test points, and for a wide B they would cost as much as a small product.
+    """
+    result = A @ B.T
+    return result.mul_(-2).add_((A * A).sum(-1)[:, None] + sq_norm)
+
+
 def norms_to_all(train: TrainingSet, mapped: torch.Tensor, norm: Norm) -> torch.Tensor:
     """Dual norms of ``q - M x_i`` for rows q of ``mapped`` (t, d) and all training points: (t, n), rounded up.
 
@@ -37,7 +45,7 @@ def norms_to_all(train: TrainingSet, mapped: torch.Tensor, norm: Norm) -> torch.
     if norm != 2:
         distances = torch.cdist(mapped, train.P_device, p=_DUAL[norm])
         return distances.mul_(_up(train)).add_(_row_error(train, norm))
-    sq = sq_dist_matrix(mapped, train.P_device)
+    sq = sq_distances(mapped, train.P_device, train.sq_norm_device)
     lengths = torch.linalg.vector_norm(mapped, dim=1) + train.rounding.mapped
     sq += (gamma(mapped.shape[1] + 6) * lengths**2)[:, None]
     return sq.clamp_(min=0).sqrt_().mul_(_up(train)).add_(_row_error(train, norm))
