@@ -262,8 +262,11 @@ class MahalanobisKNN:
             memory_budget=self.memory_budget,
             progress=progress,
         )
-        wrong = self.predict(points) != labels
-        lower = np.where(wrong, 0.0, found.lower)
+        # A positive bound proves that the label has its majority, so only the others have to be asked for.
+        doubtful = np.flatnonzero(found.lower == 0)
+        wrong = np.zeros(len(points), dtype=bool)
+        wrong[doubtful] = self.predict(points[doubtful]) != labels[doubtful]
+        lower = found.lower
         status = np.where(np.isinf(lower), Status.UNREACHABLE.value, Status.BOUNDED.value)
         status = np.where(wrong, Status.MISCLASSIFIED.value, status)
         return RadiusBounds(lower, np.where(wrong, 0.0, np.inf), status), found.rows

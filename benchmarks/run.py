@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("exact_1nn", "mnist_1nn", "arml_training", "reports")
+PARTS = (
+    "exact_1nn", "mnist_1nn", "knn_bound", "knn_bound_mnist", "knn_bound_growth", "attacks", "arml_training", "reports",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -20,6 +20,16 @@ which ours and the reference alternate on one machine. Nothing here is a test.
 dual, as the paper describes it; the required ratios refer to it. *Algorithm 2 tuned* is our best version of the same
 algorithm: it screens with the 50 nearest same-class points and computes only the rows of the Gram matrix it needs
 (`benchmarks/algorithm2.py`).
+
+*Theorem 1 by the plain evaluation* computes all margins of a test point, in float32 and chunks of 100 x 100 pairs, from
+the differences of the training points; the required ratios refer to it. *By products* has the denominators of a chunk
+from one small matrix product (`benchmarks/theorem1.py`). One *product* is the float64 matrix product of all test and
+training points alone, without the sums that make distances of it; prediction and the mapping of the training set count
+as ours.
+
+*Attacks from the records* take radii and times from the runs behind Table 2, which were not made side by side: their
+machines are in the JSON file, and there only the Boundary Attack has to stay in a box. *Afresh* is one run of both in
+the same box. Points that are misclassified do not count.
 """
 HEADER = "| what | ours | reference | ratio | required | |\n|---|---|---|---|---|---|"
 

@@ -1,4 +1,4 @@
-"""Regression on the full datasets: the Euclidean rows of Table 1, which have no randomness."""
+"""Regression on the full datasets: the Euclidean rows of the paper's tables, which have no randomness."""
 
 import os
 
@@ -37,6 +37,17 @@ def test_euclidean_row_of_table_1(name):
     certified = knn.exact_radius(X[sample], y[sample])
     np.testing.assert_allclose(certified.upper, bounds.upper[sample], rtol=1e-6)
     assert arml.recheck(knn, X[sample], y[sample], certified).ok.all()
+
+
+@pytest.mark.parametrize("name", ["pendigits", "usps"])
+def test_certified_euclidean_row_of_table_2(name):
+    data = arml.load_dataset(name, download=False)
+    knn = arml.MahalanobisKNN(n_neighbors=11).fit(data.X_train, data.y_train)
+    bounds = knn.certified_radius(*data.evaluation_subset(1000, seed=42))
+    printed = paper_errors("table2").query("dataset == @name and method == 'euclidean' and kind == 'certified'")
+    assert len(printed) == 6
+    errors = [bounds.certified_error(radius) for radius in printed["radius"]]
+    np.testing.assert_allclose(errors, printed["paper_error"], rtol=0, atol=0.002 + 1e-9)
 
 
 @pytest.mark.parametrize(("name", "clean_error"), [("mnist", 0.033), ("fashion_mnist", 0.145)])

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
@@ -5,6 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import arml
 from arml.devices import DeviceError
 from arml.neighbors import InvalidInputError
+from arml.radii import AttackedBounds, Status
 
 
 @pytest.fixture
@@ -100,3 +103,73 @@ def test_no_points_give_no_radii(data):
     bounds = arml.MahalanobisKNN(1).fit(X, y).exact_radius(np.empty((0, 4)), np.empty(0, int))
     assert len(bounds) == 0
     assert bounds.perturbation.shape == (0, 4)
+
+
+def test_votes_are_those_of_the_neighbors(data):
+    X, y, points = data
+    knn = arml.MahalanobisKNN(5).fit(X, 10 * y - 5)
+    votes = knn.votes(points)
+    theirs = KNeighborsClassifier(5).fit(X, y).kneighbors(points, return_distance=False)
+    np.testing.assert_array_equal(votes, np.stack([(y[theirs] == c).sum(axis=1) for c in range(3)], axis=1))
+    np.testing.assert_array_equal(knn.predict(points), knn.classes_[votes.argmax(axis=1)])
+    small = arml.MahalanobisKNN(5, memory_budget=1).fit(X, 10 * y - 5)
+    np.testing.assert_array_equal(small.votes(points), votes)
+
+
+@pytest.mark.parametrize("K", [1, 5, 11])
+def test_certified_and_attacked_radii_fit_together(data, K):
+    X, y, points = data
+    points, labels = points[:30], np.random.default_rng(1).integers(3, size=30)
+    knn = arml.MahalanobisKNN(K).fit(X, y)
+    certified, attacked = knn.certified_radius(points, labels), knn.attacked_radius(points, labels)
+    wrong = knn.predict(points) != labels
+    assert wrong.any()
+    assert not wrong.all()
+    assert isinstance(attacked, AttackedBounds)
+    for bounds in (certified, attacked):
+        np.testing.assert_array_equal(bounds.status == Status.MISCLASSIFIED.value, wrong)
+        assert (bounds.lower[wrong] == 0).all()
+        assert (bounds.upper[wrong] == 0).all()
+    assert np.isinf(certified.upper[~wrong]).all()
+    assert (attacked.majority[wrong] == 0).all()
+    assert (attacked.upper[~wrong] > 0).all()
+    np.testing.assert_allclose(attacked.lower, certified.lower, rtol=1e-9)
+    has_majority = knn.votes(points)[np.arange(30), labels] > K // 2
+    assert (certified.lower[~has_majority] == 0).all()
+    assert (certified.lower[has_majority] > 0).all()
+    assert (attacked.majority[~has_majority] == 0).all()
+
+
+def test_a_label_that_the_training_set_does_not_hold_is_misclassified(data):
+    X, y, points = data
+    knn = arml.MahalanobisKNN(5).fit(X, y)
+    labels = np.full(4, 7)
+    for bounds in (knn.certified_radius(points[:4], labels), knn.attacked_radius(points[:4], labels)):
+        assert (bounds.status == Status.MISCLASSIFIED.value).all()
+        assert not bounds.lower.any()
+        assert not bounds.upper.any()
+
+
+def test_unusable_requests_for_certificates_and_attacks_are_refused(data):
+    X, y, points = data
+    knn = arml.MahalanobisKNN(3).fit(X, y)
+    labels = y[:1].repeat(200)
+    for norm in (0, 3, -1, math.nan, "two"):
+        with pytest.raises(InvalidInputError, match="norm must be 2, 1 or inf, got"):
+            knn.certified_radius(points, labels, norm=norm)
+    with pytest.raises(InvalidInputError, match="unknown attack 'fgsm'; there are: local_search, boundary"):
+        knn.attacked_radius(points, labels, attack="fgsm")
+    with pytest.raises(InvalidInputError, match="empty"):
+        knn.attacked_radius(points[:2], labels[:2], box=(1.0, 0.0))
+    with pytest.raises(InvalidInputError, match="one label for each of the 200 points"):
+        knn.certified_radius(points, labels[:-1])
+    with pytest.raises(InvalidInputError, match="not fitted"):
+        arml.MahalanobisKNN(3).attacked_radius(points, labels)
+
+
+def test_no_points_give_no_certificates_and_no_attacks(data):
+    X, y, _ = data
+    knn = arml.MahalanobisKNN(3).fit(X, y)
+    none = np.empty((0, 4)), np.empty(0, int)
+    assert len(knn.certified_radius(*none)) == 0
+    assert knn.attacked_radius(*none).perturbation.shape == (0, 4)

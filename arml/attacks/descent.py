@@ -17,7 +17,7 @@ votes left it must be).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -100,6 +100,8 @@ class Descent:
         if not found:
             return Found(None, None)
         lost = self._vote_lost(view, found, spared)
+        if lost is None:
+            lost = self._last_resort(spared)
         return Found(found[0].delta, None if lost is None else lost.delta)
 
     def _first_reach(self, spared: int) -> float:
@@ -153,6 +155,20 @@ class Descent:
             if pressed is not None and (best is None or pressed.norm < best.norm):
                 best = pressed
         return best
+
+    def _last_resort(self, spared: int) -> Solution | None:
+        """For each other class alone: a front of its points only, from the way to every one of the nearest of them."""
+        view = self.around.within(np.inf)
+        lost: list[Solution] = []
+        for rival in np.unique(view.votes[view.other]):
+            one = replace(view, other=view.other[view.votes[view.other] == rival])
+            for n_own in range(min(spared, len(one.other) - 1), -1, -1):
+                self.seen.clear()
+                for moved in self._starts(one, np.empty(0, dtype=np.int64)):
+                    solution = self._descend(one, moved, n_own, np.inf)
+                    if solution is not None and self.vote.lost(view, solution.moved):
+                        lost.append(solution)
+        return min(lost, key=lambda solution: solution.norm, default=None)
 
     def _press(self, view: Neighborhood, solution: Solution, spared: int, cutoff: float) -> Solution | None:
         """Press the label's votes down from a solution until the vote is lost; None beyond ``cutoff``."""

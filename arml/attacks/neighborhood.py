@@ -61,7 +61,7 @@ def mattering(c: Array, e: Array, P: Array, own: Booleans, reach: float, n_neigh
     kept = []
     for side in (np.flatnonzero(own), np.flatnonzero(~own)):
         nearest = side[smallest(c[side], 2 * n_neighbors)]
-        if len(nearest) > n_neighbors:
+        if len(nearest) > n_neighbors and np.isfinite(reach):
             limit = np.partition(c[nearest] + 2 * reach * e[nearest], n_neighbors - 1)[n_neighbors - 1]
             side = side[c[side] - 2 * reach * e[side] <= limit]
             A, B = P[side], P[nearest]

@@ -68,6 +68,7 @@ BEST_ROWS = 8
 
 _FIRST_ROWS = 64
 _DOWN = 1 - 2.0**-48
+_UP = 1 + 2.0**-48
 _TINY = 1e-300
 
 
@@ -171,7 +172,11 @@ def _row_bounds(
     """
     nearest = C[:, own].topk(min(2 * k, own.stop - own.start), dim=1, largest=False)
     anchors = nearest.indices + own.start
-    E = norms_to_all(train, mapped, norm)
+    if norm == 2 and train.P_device is train.Z_device:
+        # Where M is the identity e_j is the root of c_j, which is there already.
+        E = C.add(errors[:, None]).clamp_(min=0).sqrt_().mul_(_UP)
+    else:
+        E = norms_to_all(train, mapped, norm)
     reach = E.gather(1, anchors[:, :k]).amax(dim=1)
     farthest = nearest.values[:, k - 1]
     bounds = C.sub((farthest + 2 * errors)[:, None]).mul_(0.5 * _DOWN).div_(E.add_((reach + _TINY)[:, None]))

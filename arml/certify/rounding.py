@@ -32,8 +32,16 @@ def gamma(n: int) -> float:
     return n * UNIT_ROUNDOFF / (1.0 - n * UNIT_ROUNDOFF)
 
 
+def is_identity(G: torch.Tensor) -> bool:
+    """Whether G is the identity matrix, so that products with it can be left out."""
+    r, d = G.shape
+    return r == d and bool(torch.equal(G, torch.eye(d, dtype=G.dtype, device=G.device)))
+
+
 def magnitudes(X: torch.Tensor, G: torch.Tensor) -> torch.Tensor:
     """``h(x) = || |G| |x| ||`` of the rows of X (n, d): a tensor (n,)."""
+    if is_identity(G):
+        return torch.linalg.vector_norm(X, dim=1)
     absolute = G.abs().T
     return torch.cat([torch.linalg.vector_norm(part.abs() @ absolute, dim=1) for part in X.split(_ROWS)])
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arml.certify.rounding import RoundingBounds
+from arml.certify.rounding import RoundingBounds, is_identity
 from arml.geometry import Mahalanobis
 
 Array = NDArray[np.float64]
@@ -47,8 +47,8 @@ class TrainingSet:
         X = np.ascontiguousarray(X[order])
         G = torch.from_numpy(metric.components).to(device)
         points = torch.from_numpy(X).to(device)
-        Z = points @ G.T
-        P = Z @ G
+        Z = points if is_identity(G) else points @ G.T
+        P = points if is_identity(G) else Z @ G
         sq_norm = (P * P).sum(-1)
         return cls(
             X, P.cpu().numpy(), sq_norm.cpu().numpy(), Z, P, sq_norm, order, classes, metric,

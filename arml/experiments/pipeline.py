@@ -202,6 +202,7 @@ def _evaluation(
                 "seed": config.seed,
                 "radii": config.grid,
                 **parameters(config.evaluation),
+                **evaluation.settings(config),
             },
             "provenance": provenance(device=device, threads=torch.get_num_threads(), wall_seconds=seconds),
         }

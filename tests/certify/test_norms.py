@@ -1,0 +1,78 @@
+import math
+
+import cvxpy as cp
+import numpy as np
+import pytest
+import torch
+
+from arml.certify.norms import NORMS, norms_between, norms_to_all
+from arml.certify.training_set import TrainingSet
+from arml.geometry import Mahalanobis
+from arml.neighbors import MahalanobisKNN
+
+FINE = np.longdouble
+_DUAL_NORM = {
+    2: lambda rows: np.sqrt((rows * rows).sum(axis=-1)),
+    1: lambda rows: np.abs(rows).max(axis=-1),
+    math.inf: lambda rows: np.abs(rows).sum(axis=-1),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("seed", range(8))
+def test_one_triplet_is_the_shortest_way_to_its_half_space(norm, seed):
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(1, 6))
+    X, G = rng.normal(size=(2, d)), rng.normal(size=(int(rng.integers(1, d + 1)), d))
+    M, y = G.T @ G, np.array([0, 1])
+    knn = MahalanobisKNN(1, metric=Mahalanobis.from_components(G)).fit(X, y)
+    x = X[0] + 0.3 * rng.normal(size=d)
+    label = int(knn.predict(x[None])[0])
+    near, far = X[label], X[1 - label]
+    delta = cp.Variable(d)
+    half_space = [2 * ((near - far) @ M) @ delta <= (near - x) @ M @ (near - x) - (far - x) @ M @ (far - x)]
+    problem = cp.Problem(cp.Minimize(cp.norm(delta, norm)), half_space)
+    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    assert knn.certified_radius(x[None], [label], norm=norm).lower[0] == pytest.approx(problem.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("rank", [1, 4])
+def test_dual_norms_are_rounded_up_but_not_by_much(norm, rank):
+    rng = np.random.default_rng(rank)
+    X, G, y = rng.normal(size=(40, 4)), rng.normal(size=(rank, 4)), np.arange(40) % 2
+    X[7] = X[3]
+    train = TrainingSet.build(Mahalanobis.from_components(G), X, y, torch.device("cpu"))
+    P = train.X.astype(FINE) @ G.T.astype(FINE) @ G.astype(FINE)
+    rows, others = np.array([3, 0, 21]), np.arange(5, 40)
+    # The expanded square of a difference is off by eps times the squares, its root by the root of that.
+    room = 1e-7 * float(np.abs(P).max())
+    for columns in (others, slice(5, 40)):
+        exact = _DUAL_NORM[norm](P[rows][:, None] - P[others])
+        computed = norms_between(train, rows, columns, norm)
+        assert (computed > 0).all()
+        assert (computed >= exact).all()
+        np.testing.assert_allclose(computed, exact.astype(float), rtol=1e-9, atol=room)
+    mapped = rng.normal(size=(6, 4))
+    exact = _DUAL_NORM[norm](mapped.astype(FINE)[:, None] - P)
+    computed = norms_to_all(train, torch.from_numpy(mapped), norm).numpy()
+    assert (computed >= exact).all()
+    np.testing.assert_allclose(computed, exact.astype(float), rtol=1e-9, atol=room)
+
+
+@pytest.mark.parametrize("K", [1, 5, 11])
+def test_radii_grow_with_the_length_that_the_norm_gives_a_perturbation(K):
+    # The l-infinity norm is at most the l2 norm, which is at most the l1 norm.
+    rng = np.random.default_rng(K)
+    X, G, points = rng.normal(size=(150, 4)), rng.normal(size=(4, 4)), rng.normal(size=(60, 4))
+    y = np.argmax(X @ G[:3].T, axis=1)
+    knn = MahalanobisKNN(K, metric=Mahalanobis.from_components(G)).fit(X, y)
+    labels = knn.predict(points)
+    smallest, middle, largest = (knn.certified_radius(points, labels, norm=norm).lower for norm in (math.inf, 2, 1))
+    assert (smallest <= middle * (1 + 1e-9)).all()
+    assert (middle <= largest * (1 + 1e-9)).all()
+    certain = middle > 0
+    assert certain.sum() > 20
+    assert (smallest[certain] < middle[certain]).any()
+    assert (middle[certain] < largest[certain]).any()
+    assert (largest <= 4 * smallest * (1 + 1e-9)).all()  # in four dimensions the norms differ by at most that factor
