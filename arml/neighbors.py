@@ -22,14 +22,11 @@ from arml.certify.norms import NORMS
 from arml.certify.one_nn import exact_radii
 from arml.devices import resolve_device
 from arml.geometry import Mahalanobis, as_mahalanobis, sq_dist_matrix
+from arml.inputs import InvalidInputError, checked_box, checked_labels, checked_points
 from arml.radii import AttackedBounds, RadiusBounds, Status
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-
-class InvalidInputError(ValueError):
-    """Points or labels cannot be used: the message says which, where and why."""
 
 
 class MahalanobisKNN:
@@ -79,8 +76,8 @@ class MahalanobisKNN:
         DeviceError
             If the device does not exist.
         """
-        X_train = _points(X, "X_train")
-        y_train = _labels(y, len(X_train), "y_train")
+        X_train = checked_points(X, "X_train")
+        y_train = checked_labels(y, len(X_train), "y_train")
         K = self.n_neighbors
         if isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 1 or K % 2 == 0:
             raise InvalidInputError(f"n_neighbors must be an odd positive integer, got {K!r}")
@@ -126,7 +123,7 @@ class MahalanobisKNN:
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Accuracy on the points X (t, d) with labels y (t,)."""
         points = self._test_points(X)
-        return float(np.mean(self.predict(points) == _labels(y, len(points), "y")))
+        return float(np.mean(self.predict(points) == checked_labels(y, len(points), "y")))
 
     def exact_radius(
         self,
@@ -155,7 +152,7 @@ class MahalanobisKNN:
             If ``n_neighbors`` is not 1.
         """
         points = self._test_points(X)
-        labels = _labels(y, len(points), "y")
+        labels = checked_labels(y, len(points), "y")
         if self.n_neighbors != 1:
             raise NotImplementedError(
                 f"exact radii are available for n_neighbors=1, this classifier has n_neighbors={self.n_neighbors}"
@@ -166,7 +163,7 @@ class MahalanobisKNN:
             self.y_train_,
             points,
             labels,
-            box=_box(box),
+            box=checked_box(box),
             device=self.device_,
             memory_budget=self.memory_budget,
             progress=progress,
@@ -199,7 +196,7 @@ class MahalanobisKNN:
             If the classifier is not fitted, the points or labels cannot be used, or the norm is another.
         """
         points = self._test_points(X)
-        labels = _labels(y, len(points), "y")
+        labels = checked_labels(y, len(points), "y")
         return self._certified(points, labels, norm, progress)[0]
 
     def attacked_radius(
@@ -236,12 +233,14 @@ class MahalanobisKNN:
             If a perturbation is shorter than the proven bound: a bug, in one of the two.
         """
         points = self._test_points(X)
-        labels = _labels(y, len(points), "y")
+        labels = checked_labels(y, len(points), "y")
         if attack not in ATTACKS:
             raise InvalidInputError(f"unknown attack {attack!r}; there are: {', '.join(ATTACKS)}")
         certified, rows = self._certified(points, labels, 2, None)
         right = np.flatnonzero(certified.status != Status.MISCLASSIFIED.value)
-        result = run_attack(self, attack, points[right], labels[right], rows[right], _box(box), seed, steps, progress)
+        result = run_attack(
+            self, attack, points[right], labels[right], rows[right], checked_box(box), seed, steps, progress
+        )
         return sandwich(certified, right, result)
 
     def _certified(
@@ -274,7 +273,7 @@ class MahalanobisKNN:
     def _test_points(self, X: ArrayLike) -> Array:
         if not hasattr(self, "X_train_"):
             raise InvalidInputError("this MahalanobisKNN is not fitted; call fit(X_train, y_train) first")
-        points = _points(X, "X")
+        points = checked_points(X, "X")
         if points.shape[1] != self.X_train_.shape[1]:
             raise InvalidInputError(f"X has {points.shape[1]} features, the training set has {self.X_train_.shape[1]}")
         return points
@@ -292,40 +291,3 @@ class MahalanobisKNN:
             else:
                 nearest = C.topk(self.n_neighbors, dim=1, largest=False).indices
             yield chunk, nearest.cpu().numpy()
-
-
-def _points(X: ArrayLike, name: str) -> Array:
-    """X as a finite, C-contiguous float64 array (n, d)."""
-    try:
-        array = np.ascontiguousarray(np.asarray(X), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{name} cannot be read as numbers: {error}") from error
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise InvalidInputError(
-            f"{name} must be two-dimensional (points, features), got shape {array.shape}; reshape one point to (1, -1)"
-        )
-    if not np.isfinite(array).all():
-        row, column = np.argwhere(~np.isfinite(array))[0]
-        raise InvalidInputError(f"{name} holds {array[row, column]} at row {row}, column {column}; it must be finite")
-    return array
-
-
-def _labels(y: ArrayLike, length: int, name: str) -> Integers:
-    """The integer labels y (length,) as int64."""
-    array = np.asarray(y)
-    if array.shape != (length,):
-        raise InvalidInputError(f"{name} has shape {array.shape}, expected one label for each of the {length} points")
-    if array.dtype.kind in "iub":
-        return array.astype(np.int64)
-    if array.dtype.kind == "f" and bool((array == np.round(array)).all()):
-        return array.astype(np.int64)
-    raise InvalidInputError(f"{name} must hold integer class labels, got type {array.dtype}; encode them as 0..C-1")
-
-
-def _box(box: tuple[float, float] | None) -> tuple[float, float] | None:
-    if box is None:
-        return None
-    low, high = float(box[0]), float(box[1])
-    if not low <= high:
-        raise InvalidInputError(f"the box ({low}, {high}) is empty; pass (low, high) with low <= high")
-    return low, high

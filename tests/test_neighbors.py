@@ -6,7 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import arml
 from arml.devices import DeviceError
-from arml.neighbors import InvalidInputError
+from arml.inputs import InvalidInputError
 from arml.radii import AttackedBounds, Status
 
 
