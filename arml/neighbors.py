@@ -208,6 +208,7 @@ class MahalanobisKNN:
         box: tuple[float, float] | None = None,
         seed: int = 0,
         steps: int | None = None,
+        start: str = "training",
         progress: Callable[[int], None] | None = None,
     ) -> AttackedBounds:
         """Bounds of the radii from both sides: ``lower`` by Theorem 1, ``upper`` by an attack on the points X (t, d).
@@ -222,6 +223,7 @@ class MahalanobisKNN:
             "local_search" and (0, 1) for the others, which need one
         seed : seed of the attacks that draw
         steps : length of the attacks that draw; None is their default
+        start : where the attacks that draw start: "training" points, or blends with "noise" as foolbox by default
         progress : called with the number of points just finished
 
         Raises
@@ -239,7 +241,7 @@ class MahalanobisKNN:
         certified, rows = self._certified(points, labels, 2, None)
         right = np.flatnonzero(certified.status != Status.MISCLASSIFIED.value)
         result = run_attack(
-            self, attack, points[right], labels[right], rows[right], checked_box(box), seed, steps, progress
+            self, attack, points[right], labels[right], rows[right], checked_box(box), seed, steps, start, progress
         )
         return sandwich(certified, right, result)
 

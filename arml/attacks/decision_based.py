@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,8 @@ from numpy.typing import NDArray
 
 from arml.attacks.knn_model import KNNModel
 from arml.attacks.result import AttackResult
-from arml.attacks.starting_points import StartingPoints
+from arml.attacks.seeding import seeded
+from arml.attacks.starting_points import STARTS, StartingPoints, blended_with_noise
 from arml.geometry import Mahalanobis
 
 #: Steps that "default" means: foolbox's own defaults, about 27,500 and 35,000 queries a point.
@@ -63,6 +63,7 @@ def decision_based(
     predict: Predict,
     box: tuple[float, float] = (0.0, 1.0),
     steps: int | None = None,
+    start: str = "training",
     seed: int = 0,
     device: torch.device | str = "cpu",
     memory_budget: int = 256 * 2**20,
@@ -82,6 +83,8 @@ def decision_based(
     predict : the classifier itself in float64, (k, d) to labels (k,); every result is verified by it
     box : (low, high) range of every coordinate of the perturbed points; hopskipjump works in (0, 1) only
     steps : steps of the attack; None means foolbox's default, 25,000 for boundary and 64 for hopskipjump
+    start : "training" to start from the nearest training point that is answered differently, "noise" to start from a
+        blend with uniform noise, as foolbox does by default; a point for which no noise will do starts from training
     seed : of the noise; torch's global generators are left as they were
     device : torch device
     memory_budget : bytes for the largest arrays; decides how many points are attacked at once
@@ -95,6 +98,8 @@ def decision_based(
     if name not in DEFAULT_STEPS:
         raise ValueError(f"unknown attack {name!r}; known are {', '.join(sorted(DEFAULT_STEPS))}")
     n_steps = DEFAULT_STEPS[name] if steps is None else steps
+    if start not in STARTS:
+        raise ValueError(f"unknown start {start!r}; known are {', '.join(STARTS)}")
     if n_steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
     if not box[0] < box[1]:
@@ -116,6 +121,8 @@ def decision_based(
         begin, found = starts.choose(model, origins[batch], y[batch])
         run.fail(batch[~found], "without a starting point")
         batch, begin = batch[found], begin[found]
+        if start == "noise" and len(batch):
+            begin = blended_with_noise(model, origins[batch], begin, y[batch], box, seed)
         if len(batch):
             tick = run.ticker(len(batch), _expected_calls(name, n_steps))
             ends, calls = _attack(name, n_steps, model, origins[batch], begin, y[batch], box, seed, tick)
@@ -206,7 +213,7 @@ def _attack(
     inputs, starts = (torch.from_numpy(points.astype(np.float32)).to(device) for points in (origins, begin))
     counter = model.register_forward_hook(count)
     try:
-        with _seeded(seed, device), warnings.catch_warnings():
+        with seeded(seed, device), warnings.catch_warnings():
             # foolbox averages statistics it has just emptied, and then ignores the result.
             warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
             queried = PyTorchModel(model, bounds=box, device=device)
@@ -222,17 +229,6 @@ def _expected_calls(name: str, steps: int) -> int:
         return 1 + steps + steps // STATISTICS_EVERY
     first, most = GRADIENT_QUERIES
     return sum(int(min(first * math.sqrt(step + 1), most)) + 16 for step in range(steps)) + 16
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's generators seeded inside, and as they were outside."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
 
 
 def _verified(

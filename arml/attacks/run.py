@@ -57,6 +57,7 @@ def run_attack(
     box: tuple[float, float] | None,
     seed: int,
     steps: int | None,
+    start: str,
     progress: Callable[[int], None] | None,
 ) -> AttackResult:
     """Attack the correctly classified points X (t, d) with labels y (t,); every perturbation returned is verified.
@@ -93,6 +94,7 @@ def run_attack(
             predict=knn.predict,
             box=(0.0, 1.0) if box is None else box,
             steps=steps,
+            start=start,
             seed=seed,
             device=knn.device_,
             memory_budget=knn.memory_budget,

@@ -7,13 +7,18 @@ will do, those that carry y themselves.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from foolbox.attacks.blended_noise import LinearSearchBlendedUniformNoiseAttack
+from foolbox.criteria import Misclassification
+from foolbox.models.pytorch import PyTorchModel
 from numpy.typing import NDArray
 
 from arml.attacks.knn_model import KNNModel
+from arml.attacks.seeding import seeded
 from arml.geometry import sq_dist_matrix
 
 #: Nearest candidates that are tried together.
@@ -24,6 +29,10 @@ ATTEMPTS = 10
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+
+
+#: Where an attack may start: at training points, or from foolbox's blends with uniform noise.
+STARTS = ("training", "noise")
 
 
 class StartingPoints:
@@ -105,6 +114,25 @@ class StartingPoints:
             self._answer[unknown] = self._predict(self._X[unknown])
             self._known[unknown] = True
         return self._answer[index]
+
+
+def blended_with_noise(
+    model: KNNModel, X: Array, begin: Array, y: Integers, box: tuple[float, float], seed: int
+) -> Array:
+    """foolbox's default start: each point of X (k, d) blended with uniform noise just far enough to change the answer.
+
+    Points that no noise takes to another class keep their start in ``begin`` (k, d).
+    """
+    labels = torch.from_numpy(np.searchsorted(model.classes, y)).to(model.device)
+    inputs = torch.from_numpy(X.astype(np.float32)).to(model.device)
+    attack = LinearSearchBlendedUniformNoiseAttack(steps=50)
+    with seeded(seed, model.device), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*failed to draw sufficient random inputs.*")
+        queried = PyTorchModel(model, bounds=box, device=model.device)
+        blends = attack.run(queried, inputs, Misclassification(labels)).double().cpu().numpy()
+    mixed = np.where(_adversarial(model, blends, y)[:, None], blends, begin)
+    # The answers are asked for once more, together, so that the model is left with its anchors at these points.
+    return np.where(_adversarial(model, mixed, y)[:, None], mixed, begin)
 
 
 def _adversarial(model: KNNModel, points: Array, y: Integers) -> Mask:

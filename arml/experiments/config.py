@@ -205,9 +205,13 @@ class LocalSearchConfig(EvaluationConfig):
 
 @dataclass
 class DecisionBasedConfig(EvaluationConfig):
-    """An attack that only asks for answers (foolbox), of so many steps, inside the box [low, high]."""
+    """An attack that only asks for answers (foolbox), of so many steps, inside the box [low, high].
+
+    It starts from the nearest training point of another class, or with ``start=noise`` as foolbox does by default.
+    """
 
     steps: int = _at_least(1, 1)
+    start: str | None = _one_of(None, ("training", "noise"))
     box: list[float] = field(default_factory=lambda: [0.0, 1.0], metadata={"rule": _BOX})
 
 

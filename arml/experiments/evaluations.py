@@ -103,11 +103,13 @@ def attack(inputs: Inputs, folder: Path) -> None:
     n_eval = attacked_points(config)
     X, y = data.evaluation_subset(n_eval, config.seed)
     knn = _classifier(inputs)
-    steps = evaluation.steps if isinstance(evaluation, DecisionBasedConfig) else None
+    steps, start = None, "training"
+    if isinstance(evaluation, DecisionBasedConfig):
+        steps, start = evaluation.steps, evaluation.start or start
     box = None if evaluation.box is None else (evaluation.box[0], evaluation.box[1])
     with progress_bar(f"{data.name} {config.method.name}: {evaluation.name}", len(y)) as advance:
         bounds = knn.attacked_radius(
-            X, y, attack=evaluation.name, box=box, seed=config.seed, steps=steps, progress=advance
+            X, y, attack=evaluation.name, box=box, seed=config.seed, steps=steps, start=start, progress=advance
         )
     for note in bounds.notes:
         say(f"{data.name} {config.method.name} {evaluation.name}: {note}")

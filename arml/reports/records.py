@@ -51,6 +51,7 @@ class RadiiRecord:
     radii : the grid the run was asked to report
     box : bounds [low, high] that perturbed points had to keep, or None
     norm : order of the norm that the radii are measured in
+    start : where the attack started, or None for its default
     steps : steps of the attack, or None where the evaluation has none or left them at their default
     params : the learner's parameters
     fit_report : what the learner said about its fit; may be empty
@@ -73,6 +74,7 @@ class RadiiRecord:
     radii: tuple[float, ...]
     box: tuple[float, ...] | None
     norm: float
+    start: str | None
     steps: int | None
     params: Mapping[str, object]
     fit_report: Mapping[str, object]
@@ -139,6 +141,7 @@ def read_radii_record(folder: Path) -> RadiiRecord:
         radii=tuple(float(radius) for radius in _field(evaluation, "radii", list)),
         box=None if evaluation.get("box") is None else tuple(map(float, _field(evaluation, "box", list))),
         norm=float(str(evaluation.get("norm") or 2)),
+        start=None if evaluation.get("start") is None else _field(evaluation, "start", str),
         steps=None if evaluation.get("steps") is None else _field(evaluation, "steps", int),
         params=_section(method, "params"),
         fit_report=_section(metric, "fit_report") if metric.get("fit_report") else {},

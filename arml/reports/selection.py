@@ -79,6 +79,7 @@ class TableSpec:
         expected: dict[str, object] = {
             "evaluation": kind.evaluation, "kind": kind.name, "k": self.k, "seed": self.seed, "box": kind.box,
             "norm": 2.0,
+            "start": None,
         }  # fmt: skip
         found: dict[str, object] = {name: getattr(record, name) for name in expected}
         if record.random_state is not None:

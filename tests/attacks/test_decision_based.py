@@ -209,6 +209,7 @@ def test_no_points_at_all_are_no_trouble():
         ("boundary", {"steps": 0}, "steps=0 must be at least 1"),
         ("boundary", {"box": (1.0, 0.0)}, "empty"),
         ("hopskipjump", {"box": (0.0, 2.0)}, "cannot work in the box"),
+        ("boundary", {"start": "zero"}, "unknown start 'zero'; known are training, noise"),
     ],
 )
 def test_what_cannot_be_done_is_refused(name, options, message):
@@ -233,3 +234,21 @@ def test_the_default_number_of_steps_is_foolboxs(monkeypatch):
     for name in NAMES:
         decision_based(name, as_mahalanobis(knn.metric_, 4), knn.X_train_, knn.y_train_, 3, X, y, predict=knn.predict)
     assert seen == [("boundary", 25_000), ("hopskipjump", 64)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_starting_from_noise_repeats_and_is_verified_too(name):
+    knn, X, y = problem()
+    first, again = attack(name, knn, X, y, start="noise"), attack(name, knn, X, y, start="noise")
+    np.testing.assert_array_equal(first.perturbation, again.perturbation)
+    assert (knn.predict(X + first.perturbation) != y).all()
+    assert not np.array_equal(first.radius, attack(name, knn, X, y).radius)
+
+
+def test_a_point_that_no_noise_takes_away_starts_from_training():
+    # All but a corner of the cube is answered 0, and 1,000 draws do not hit that corner.
+    X = np.concatenate([np.full((3, 8), 0.5), np.full((3, 8), 0.999)])
+    knn = MahalanobisKNN(1).fit(X + np.arange(6)[:, None] * 1e-5, np.repeat([0, 1], 3))
+    point = np.full((1, 8), 0.5)
+    result = attack("boundary", knn, point, np.array([0]), start="noise")
+    assert knn.predict(point + result.perturbation)[0] == 1

@@ -129,6 +129,7 @@ def test_a_point_that_nothing_can_break_is_no_failure(runs):
         ("boundary", 1000, {"box": None}, "box=None (not (0.0, 1.0))"),
         ("certified", 1000, {"settings": {"norm": 1}}, "norm=1.0 (not 2.0)"),
         ("certified", 1000, {"settings": {"norm": "inf"}}, "norm=inf (not 2.0)"),
+        ("boundary", 1000, {"settings": {"start": "noise"}}, "start=noise (not None)"),
         ("certified", 1000, {"params": {"max_iter": 9}}, "params.max_iter=9 (not 1000)"),
     ],
 )
