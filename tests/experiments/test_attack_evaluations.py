@@ -51,8 +51,8 @@ def classifier() -> tuple[MahalanobisKNN, np.ndarray, np.ndarray]:
     [
         ("certified_knn", "certified", {"norm": "2"}),
         ("local_search", "local_search", {"box": None}),
-        ("boundary", "boundary", {"steps": 25_000, "box": [0.0, 1.0]}),
-        ("hopskipjump", "hopskipjump", {"steps": 64, "box": [0.0, 1.0]}),
+        ("boundary", "boundary", {"steps": 25_000, "start": None, "box": [0.0, 1.0]}),
+        ("hopskipjump", "hopskipjump", {"steps": 64, "start": None, "box": [0.0, 1.0]}),
     ],
 )
 def test_each_is_asked_for_by_its_name(name: str, kind: str, rest: dict[str, object]) -> None:
@@ -163,7 +163,7 @@ def test_a_decision_based_attack_runs_on_as_many_points_as_the_dataset_allows(
     asked: dict[str, object] = {}
 
     def nothing_found(knn: object, attack: str, X: np.ndarray, *rest: object) -> AttackResult:
-        *_, box, seed, steps, _ = rest
+        *_, box, seed, steps, _, _ = rest
         asked.update(attack=attack, points=len(X), box=box, seed=seed, steps=steps)
         failed = np.full(len(X), np.inf)
         return AttackResult(np.zeros(X.shape), failed, np.full(len(X), 9), majority_radius=failed)
