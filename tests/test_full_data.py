@@ -50,6 +50,26 @@ def test_certified_euclidean_row_of_table_2(name):
     np.testing.assert_allclose(errors, printed["paper_error"], rtol=0, atol=0.002 + 1e-9)
 
 
+def test_splice_differs_from_table_2_by_ties_only():
+    """The reasons given in `arml/reports/reasons/table2.csv`, counted."""
+    data = arml.load_dataset("splice", download=False)
+    X, y = data.evaluation_subset(1000, seed=42)
+    bounds = arml.MahalanobisKNN(n_neighbors=11).fit(data.X_train, data.y_train).certified_radius(X, y)
+    assert (bounds.certified_error(0), bounds.certified_error(0.2)) == pytest.approx((0.336, 0.828), abs=1e-9)
+    # Two bounds equal 0.2 up to rounding.
+    assert bounds.certified_error(0.2 - 1e-7) == pytest.approx(0.826, abs=1e-9)
+    # Votes for the label with all equally near points against it, and with all of them for it.
+    sq_dist = ((X[:, None, :] - data.X_train) ** 2).sum(-1)
+    farthest = np.sort(sq_dist, axis=1)[:, 10:11]
+    own = data.y_train == y[:, None]
+    nearer, tied = sq_dist < farthest - 1e-9, np.abs(sq_dist - farthest) <= 1e-9
+    places = 11 - nearer.sum(axis=1)
+    best = (nearer & own).sum(axis=1) + np.minimum(places, (tied & own).sum(axis=1))
+    worst = (nearer & own).sum(axis=1) + np.maximum(0, places - (tied & ~own).sum(axis=1))
+    assert (best != worst).sum() == 313
+    assert ((best < 6).sum(), (worst < 6).sum()) == (290, 336)
+
+
 @pytest.mark.parametrize(("name", "clean_error"), [("mnist", 0.033), ("fashion_mnist", 0.145)])
 def test_clean_euclidean_error_of_the_image_sets(name, clean_error):
     data = arml.load_dataset(name, download=False)
