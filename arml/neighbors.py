@@ -221,7 +221,7 @@ class MahalanobisKNN:
         attack : "local_search" (sees the training points), or "boundary" or "hopskipjump" (only ask for answers)
         box : range (low, high) that every coordinate of the perturbed point must stay in. By default none for
             "local_search" and (0, 1) for the others, which need one
-        seed : seed of the attacks that draw
+        seed : seed of the attacks that draw; local_search does not
         steps : length of the attacks that draw; None is their default
         start : where the attacks that draw start: "training" points, or blends with "noise" as foolbox by default
         progress : called with the number of points just finished
@@ -231,6 +231,8 @@ class MahalanobisKNN:
         InvalidInputError
             If the classifier is not fitted, the points or labels cannot be used, the box is empty, or the attack is
             unknown.
+        ValueError
+            If the steps, the start or the box are not ones that the attack can work with.
         SandwichError
             If a perturbation is shorter than the proven bound: a bug, in one of the two.
         """
@@ -240,6 +242,8 @@ class MahalanobisKNN:
             raise InvalidInputError(f"unknown attack {attack!r}; there are: {', '.join(ATTACKS)}")
         certified, rows = self._certified(points, labels, 2, None)
         right = np.flatnonzero(certified.status != Status.MISCLASSIFIED.value)
+        if progress is not None:
+            progress(len(points) - len(right))
         result = run_attack(
             self, attack, points[right], labels[right], rows[right], checked_box(box), seed, steps, start, progress
         )
@@ -283,13 +287,24 @@ class MahalanobisKNN:
     def _nearest(self, points: Array) -> Iterator[tuple[slice, Integers]]:
         """Slices of the points with the indices (t, K) of their nearest training points, a chunk at a time."""
         G = torch.from_numpy(self.metric_.components).to(self.device_)
-        Z = torch.from_numpy(self.X_train_).to(self.device_) @ G.T
+        origin = _useful_origin(self.X_train_)
+        Z = torch.from_numpy(self.X_train_ - origin).to(self.device_) @ G.T
         rows = max(1, self.memory_budget // (8 * 3 * len(Z)))
         for start in range(0, len(points), rows):
             chunk = slice(start, min(start + rows, len(points)))
-            C = sq_dist_matrix(torch.from_numpy(points[chunk]).to(self.device_) @ G.T, Z)
+            C = sq_dist_matrix(torch.from_numpy(points[chunk] - origin).to(self.device_) @ G.T, Z)
             if self.n_neighbors == 1:
                 nearest = C.argmin(dim=1, keepdim=True)
             else:
                 nearest = C.topk(self.n_neighbors, dim=1, largest=False).indices
             yield chunk, nearest.cpu().numpy()
+
+
+def _useful_origin(X: Array) -> Array:
+    """Where to measure the points X (n, d) from: distances are expanded around it, and lose digits far from it.
+
+    Their mean where they lie far from 0 compared with their spread, else 0, which costs no rounding at all.
+    """
+    mean = X.mean(axis=0)
+    far = np.abs(mean).max() > 4 * np.abs(X - mean).max()
+    return np.asarray(mean if far else np.zeros_like(mean))

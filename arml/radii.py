@@ -120,7 +120,9 @@ class AttackedBounds(RadiusBounds):
     Attributes
     ----------
     majority : (n,) float64, norm of a perturbation after which fewer than (K + 1) / 2 of the K nearest neighbours have
-        the label; at most ``upper``
+        the label; at most ``upper``. Only local_search looks for this event by itself; the other attacks have ``upper``
+        here, or 0 where the label has no majority from the start
+    majority_perturbation : (n, d) float64, the perturbations of ``majority``, or None where they are ``perturbation``
     queries : (n,) int64, how often the attack asked for the classifier's answer; 0 for an attack that sees inside
     notes : remarks of the attack on its run
     """
@@ -128,6 +130,7 @@ class AttackedBounds(RadiusBounds):
     majority: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     queries: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     notes: tuple[str, ...] = ()
+    majority_perturbation: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from arml.radii import SandwichError
 from arml.reports.bands import write_bands
 from arml.reports.boundaries import write_figure1
 from arml.reports.claims import claims_csv, claims_markdown, load_reasons, make_claims
@@ -19,7 +20,7 @@ from arml.reports.footnotes import footnotes
 from arml.reports.layout import latex, markdown
 from arml.reports.published import DATASET_LABELS
 from arml.reports.records import RadiiRecord, read_boundary_records, read_radii_records
-from arml.reports.sandwich import SandwichError, check_sandwich
+from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import DEMO, TABLES, Chosen, TableSpec, choose_records
 from arml.reports.style import paper_style, save
 from arml.reports.tables import build_table, summary, table_csv

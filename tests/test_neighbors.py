@@ -173,3 +173,15 @@ def test_no_points_give_no_certificates_and_no_attacks(data):
     none = np.empty((0, 4)), np.empty(0, int)
     assert len(knn.certified_radius(*none)) == 0
     assert knn.attacked_radius(*none).perturbation.shape == (0, 4)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e8])
+def test_answers_far_from_the_origin_are_those_near_it(offset):
+    rng = np.random.default_rng(0)
+    X, y, points = rng.normal(size=(200, 5)), rng.integers(0, 3, 200), rng.normal(size=(50, 5))
+    X, points = (np.round(part * 2**16) / 2**16 for part in (X, points))  # so that the offset rounds nothing away
+    near, far = arml.MahalanobisKNN(5).fit(X, y), arml.MahalanobisKNN(5).fit(X + offset, y)
+    labels = near.predict(points)
+    np.testing.assert_array_equal(far.predict(points + offset), labels)
+    bounds = far.attacked_radius(points + offset, labels)
+    np.testing.assert_allclose(bounds.lower, near.certified_radius(points, labels).lower, rtol=1e-9, atol=1e-12)

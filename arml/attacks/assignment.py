@@ -70,7 +70,7 @@ def solve_assignment(
     rows = close[smallest(view.c[close], _FIRST_ROWS)]
     open_[rows] = False
     bounds = np.empty(0, dtype=np.int64)
-    strict = _STRICT * float(view.c[front].max())
+    strict = _STRICT * max(float(view.c[front].max()), 0.01 * float(view.c.mean()))
     P_front, P_close = view.P[front], view.P[close]
     while True:
         limits = (view.c[rows] - view.c[front][:, None]) / 2 - strict

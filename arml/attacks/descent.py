@@ -11,8 +11,8 @@ assignment is in sight. Several starts are taken: the assignment at x, those on 
 points, and those on the way to other-class points that the caller thinks promising (the best rows of Theorem 1).
 
 Losing the majority changes the answer when there are two classes. With more, y may still win the vote; then y's votes
-are pressed down one by one, ``n < k - 1`` spared points against a front of ``K - n``, until the vote is lost (with no
-votes left it must be).
+are pressed down one by one, ``n < k - 1`` spared points against a front of ``K - n``, and single rival classes are let
+overtake, m of their points before all points of class y but m - 1. A fixed point is left by exchanging single points.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ _WAYS = (0.5, 1.0)
 _FIRST_VIEW = 64
 # The view reaches this much farther than the first solution.
 _SLACK = 1.2
+# Views tried; the last one holds all training points.
+_VIEWS = 4
 # A start whose first problem is this many times worse than the best solution is not followed.
 _HOPELESS = 1.5
+# Rival classes tried where the label keeps the vote without a majority.
+_RIVALS = 3
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,12 @@ class Found:
 
 
 class Descent:
-    """The search at one test point."""
+    """The search at one test point. Of all solutions met on the way the shortest that loses the vote is kept."""
 
     def __init__(self, around: Surroundings, vote: Vote, room: Room | None) -> None:
         self.around, self.vote, self.room = around, vote, room
         self.seen: set[tuple[bytes, bytes]] = set()
+        self.lost: Solution | None = None
 
     def run(self, promising: Integers) -> Found:
         """Search from all starts; ``promising`` are training rows of other classes that are good goals."""
@@ -90,36 +95,40 @@ class Descent:
         # A class too small for a majority spares all its points but one.
         spared = min((K - 1) // 2, n_own - 1)
         reach = self._first_reach(spared)
-        while True:
-            view = self.around.within(reach)
-            found = self._descents(view, promising, spared)
+        best = None
+        for attempt in range(_VIEWS):
+            view = self.around.within(reach if attempt < _VIEWS - 1 else np.inf)
+            best = self._search(view, promising, spared)
             # What was found beyond the reach may have ignored points that matter there.
-            if (found and found[0].norm <= reach) or len(view.index) == n_own + n_other:
+            needed = max(np.inf if solution is None else solution.norm for solution in (best, self.lost))
+            if needed <= reach or len(view.index) == n_own + n_other:
                 break
-            reach *= 2
-        if not found:
-            return Found(None, None)
-        lost = self._vote_lost(view, found, spared)
-        if lost is None:
-            lost = self._last_resort(spared)
-        return Found(found[0].delta, None if lost is None else lost.delta)
+            reach = 1.01 * needed if np.isfinite(needed) else 2 * reach
+        return Found(None if best is None else best.delta, None if self.lost is None else self.lost.delta)
 
     def _first_reach(self, spared: int) -> float:
         """A little more than the solution over the nearest points alone, which is likely to be near the truth."""
         view = self.around.nearest(_FIRST_VIEW)
         solved = self._solve(view, view.c, spared, np.inf)
-        return float(np.sqrt(view.c.max())) if solved is None else _SLACK * solved.norm
+        least = 0.1 * float(np.linalg.norm(self.around.toward(view.index[view.other[:1]])))
+        return float(np.sqrt(view.c.max())) if solved is None else max(_SLACK * solved.norm, least)
 
-    def _descents(self, view: Neighborhood, promising: Integers, spared: int) -> list[Solution]:
-        """Fixed points of the descents from all starts, shortest first."""
-        found: list[Solution] = []
+    def _search(self, view: Neighborhood, promising: Integers, spared: int) -> Solution | None:
+        """The shortest solution after which the majority is lost; `lost` is set on the way."""
         self.seen.clear()
-        for moved in self._starts(view, promising):
-            best = min((solution.norm for solution in found), default=np.inf)
-            solution = self._descend(view, moved, spared, _HOPELESS * best)
-            if solution is not None:
-                found.append(solution)
-        return sorted(found, key=lambda solution: solution.norm)
+        self.lost = None
+        starts = self._starts(view, promising)
+        best: Solution | None = None
+        for moved in starts:
+            solution = self._descend(view, moved, spared, np.inf if best is None else _HOPELESS * best.norm)
+            best = _shorter(best, solution)
+        if best is None:
+            return None
+        best = self._exchange(view, best, spared)
+        if self.lost is None or self.lost.norm > best.norm:
+            self._press(view, best, spared)
+            self._overtake(view, np.concatenate([best.moved[None], starts[:1]]), spared)
+        return best
 
     def _starts(self, view: Neighborhood, promising: Integers) -> Array:
         """Moved distances (s, m) at x and at points on the way to other-class points."""
@@ -136,47 +145,65 @@ class Descent:
             last, moved, cutoff = solution, solution.moved, solution.norm * (1 + 1e-9)
         return last
 
-    def _solve(self, view: Neighborhood, moved: Array, spared: int, cutoff: float) -> Solution | None:
+    def _solve(
+        self, view: Neighborhood, moved: Array, spared: int, cutoff: float, front_size: int | None = None
+    ) -> Solution | None:
         """Solve the assignment of the nearest points by ``moved`` (m,); None where it was solved before."""
-        front, kept = view.sides(moved, self.vote.n_neighbors - spared, spared)
+        size = self.vote.n_neighbors - spared if front_size is None else front_size
+        return self._assign(view, *view.sides(moved, size, spared), moved, cutoff)
+
+    def _assign(
+        self, view: Neighborhood, front: Integers, kept: Integers, moved: Array, cutoff: float
+    ) -> Solution | None:
         key = np.sort(front).tobytes(), np.sort(kept).tobytes()
         if key in self.seen:
             return None
         self.seen.add(key)
-        return solve_assignment(view, front, kept, moved, self.room, cutoff)
+        solution = solve_assignment(view, front, kept, moved, self.room, cutoff)
+        if solution is not None and self.vote.lost(view, solution.moved):
+            self.lost = _shorter(self.lost, solution)
+        return solution
 
-    def _vote_lost(self, view: Neighborhood, found: list[Solution], spared: int) -> Solution | None:
-        """The shortest known perturbation after which the vote is lost, from those after which the majority is."""
-        best = next((solution for solution in found if self.vote.lost(view, solution.moved)), None)
-        for start in found[:_STARTS]:
-            if best is not None and start.norm >= best.norm:
-                break
-            pressed = self._press(view, start, spared, np.inf if best is None else best.norm)
-            if pressed is not None and (best is None or pressed.norm < best.norm):
-                best = pressed
-        return best
+    def _exchange(self, view: Neighborhood, best: Solution, spared: int) -> Solution:
+        """Leave a fixed point by exchanging one point of the front or of the spared for the next nearest."""
+        while True:
+            front, kept = view.sides(best.moved, self.vote.n_neighbors - spared + 1, spared + 1)
+            swaps = [(np.delete(front, q), kept[:-1]) for q in range(len(front) - 1)]
+            swaps += [(front[:-1], np.delete(kept, q)) for q in range(len(kept) - 1)]
+            improved = best
+            for others, own in swaps:
+                solution = self._assign(view, others, own, best.moved, improved.norm)
+                if solution is not None and solution.norm < improved.norm:
+                    improved = _shorter(solution, self._descend(view, solution.moved, spared, solution.norm)) or best
+            if improved.norm >= best.norm * (1 - 1e-9):
+                return improved
+            best = improved
 
-    def _last_resort(self, spared: int) -> Solution | None:
-        """For each other class alone: a front of its points only, from the way to every one of the nearest of them."""
-        view = self.around.within(np.inf)
-        lost: list[Solution] = []
-        for rival in np.unique(view.votes[view.other]):
-            one = replace(view, other=view.other[view.votes[view.other] == rival])
-            for n_own in range(min(spared, len(one.other) - 1), -1, -1):
-                self.seen.clear()
-                for moved in self._starts(one, np.empty(0, dtype=np.int64)):
-                    solution = self._descend(one, moved, n_own, np.inf)
-                    if solution is not None and self.vote.lost(view, solution.moved):
-                        lost.append(solution)
-        return min(lost, key=lambda solution: solution.norm, default=None)
-
-    def _press(self, view: Neighborhood, solution: Solution, spared: int, cutoff: float) -> Solution | None:
-        """Press the label's votes down from a solution until the vote is lost; None beyond ``cutoff``."""
+    def _press(self, view: Neighborhood, solution: Solution, spared: int) -> None:
+        """Press the label's votes down one by one until the vote is lost."""
         for n_own in range(spared - 1, -1, -1):
+            cutoff = np.inf if self.lost is None else self.lost.norm
             pressed = self._descend(view, solution.moved, n_own, cutoff)
-            if pressed is None:
-                return None
-            if self.vote.lost(view, pressed.moved):
-                return pressed
-            solution = pressed
-        return None
+            if pressed is not None:
+                if self.vote.lost(view, pressed.moved):
+                    return
+                solution = pressed
+
+    def _overtake(self, view: Neighborhood, starts: Array, spared: int) -> None:
+        """Let one rival class overtake: m of its points before all of the label's but m - 1, for every m."""
+        classes = view.votes[view.other]
+        nearest = [view.c[view.other[classes == rival]].min() for rival in np.unique(classes)]
+        for rival in np.unique(classes)[smallest(np.array(nearest), _RIVALS)]:
+            one = replace(view, other=view.other[classes == rival])
+            for n_own in range(min(spared, len(one.other) - 1) + 1):
+                for moved in starts:
+                    cutoff = np.inf if self.lost is None else self.lost.norm
+                    while (solution := self._solve(one, moved, n_own, cutoff, n_own + 1)) is not None:
+                        moved, cutoff = solution.moved, solution.norm * (1 + 1e-9)
+
+
+def _shorter(first: Solution | None, second: Solution | None) -> Solution | None:
+    """The shorter of two solutions, the first of equals."""
+    if first is None or second is None:
+        return second if first is None else first
+    return second if second.norm < first.norm else first

@@ -26,6 +26,8 @@ DECISION_BASED_VERSION = 1
 
 # A perturbation that rounding keeps from working is lengthened by these fractions until it does.
 _PUSHES = (0.0, 1e-9, 1e-7, 1e-5)
+# Training points that a last resort goes towards, and how often it halves the way.
+_GOALS, _HALVINGS = 16, 30
 # Relative rounding that a proven bound and the norm of a verified perturbation may differ by.
 _ROUNDING = 1e-9
 
@@ -110,23 +112,60 @@ def _verified(
     columns = np.searchsorted(knn.classes_, y)
     k = (knn.n_neighbors + 1) // 2
     changed, radius = _confirmed(result.perturbation, X, box, lambda points, rows: knn.predict(points) != y[rows])
+    for i in np.flatnonzero(np.isinf(radius)) if result.majority is not None else ():
+        changed[i], radius[i] = toward_training_points(knn, X[i], y[i], box)
     refused = int((np.isinf(radius) & (result.perturbation != 0).any(axis=1)).sum())
-    majority_radius = radius
+    majority, majority_radius = None, radius
     if result.majority is not None:
-        _, lost = _confirmed(
+        majority, lost = _confirmed(
             result.majority, X, box, lambda points, rows: knn.votes(points)[np.arange(len(rows)), columns[rows]] < k
         )
+        shorter = radius < lost
+        majority[shorter] = changed[shorter]
         majority_radius = np.minimum(lost, radius)
     # A label that wins the vote without a majority has lost the majority already.
     without = knn.votes(X)[np.arange(len(X)), columns] < k
+    if majority is not None:
+        majority[without] = 0.0
     notes = result.notes + ((f"{refused} perturbations were not confirmed by the classifier",) if refused else ())
     return replace(
         result,
         perturbation=changed,
         radius=radius,
+        majority=majority,
         majority_radius=np.where(without, 0.0, majority_radius),
         notes=notes,
     )
+
+
+def toward_training_points(
+    knn: Classifier, x: Array, y: np.int64, box: tuple[float, float] | None
+) -> tuple[Array, float]:
+    """The way from x (d,) to the nearest training points that are answered otherwise, as far as it has to be gone.
+
+    A last resort for ties and duplicates, where no assignment of strict inequalities has a solution. Returns the
+    perturbation (d,) and its norm; 0 and ``inf`` where none of the nearest is answered otherwise.
+    """
+    inside: NDArray[np.bool_] = np.ones(len(knn.X_train_), dtype=np.bool_)
+    if box is not None:
+        low_enough, high_enough = knn.X_train_ <= np.maximum(box[1], x), knn.X_train_ >= np.minimum(box[0], x)
+        inside = np.asarray((low_enough & high_enough).all(axis=1))
+    others = np.flatnonzero(inside & (knn.y_train_ != y))
+    steps = knn.X_train_[others] - x
+    steps = steps[np.argsort(np.linalg.norm(steps, axis=1), kind="stable")[:_GOALS]]
+    if len(steps):
+        steps = steps[knn.predict(x + steps) != y]
+    if not len(steps):
+        return np.zeros(len(x)), np.inf
+    low, high = np.zeros(len(steps)), np.ones(len(steps))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        alone = [knn.predict((x + way * step)[None])[0] != y for way, step in zip(middle, steps, strict=True)]
+        changed = np.array(alone, dtype=bool)
+        low, high = np.where(changed, low, middle), np.where(changed, middle, high)
+    found = high[:, None] * steps
+    norms = np.linalg.norm(found, axis=1)
+    return found[norms.argmin()], float(norms.min())
 
 
 def _confirmed(
@@ -165,13 +204,25 @@ def sandwich(certified: RadiusBounds, attacked: Integers, result: AttackResult) 
     upper[attacked], perturbation[attacked] = result.radius, result.perturbation
     queries[attacked] = result.queries
     majority[attacked] = result.radius if result.majority_radius is None else result.majority_radius
+    witness = None
+    if result.majority is not None:
+        witness = np.zeros((n, d))
+        witness[attacked] = result.majority
     for i in np.flatnonzero(certified.lower > majority * (1 + _ROUNDING)):
+        evidence = perturbation[i] if witness is None else witness[i]
         raise SandwichError(
             f"point {i}: a perturbation of norm {majority[i]!r}, confirmed by the classifier, is shorter than the "
             f"proven bound {certified.lower[i]!r}; one of the two is wrong, so nothing is reported. Please report this "
-            f"as a bug, with the perturbation {perturbation[i].tolist()!r}"
+            f"as a bug, with the perturbation {evidence.tolist()!r}"
         )
     lower = np.minimum(certified.lower, majority)
     return AttackedBounds(
-        lower, upper, certified.status, perturbation, majority=majority, queries=queries, notes=result.notes
+        lower,
+        upper,
+        certified.status,
+        perturbation,
+        majority=majority,
+        queries=queries,
+        notes=result.notes,
+        majority_perturbation=witness,
     )

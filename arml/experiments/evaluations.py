@@ -116,7 +116,9 @@ def attack(inputs: Inputs, folder: Path) -> None:
     index = data.evaluation_indices(n_eval, config.seed)
     _write_points(folder / "points.csv", index, y, knn.predict(X), bounds)
     assert bounds.perturbation is not None
-    np.savez_compressed(folder / "attack.npz", allow_pickle=False, index=index, perturbation=bounds.perturbation)
+    arrays = {"index": index, "perturbation": bounds.perturbation, "majority": bounds.majority_perturbation}
+    present = {name: array for name, array in arrays.items() if array is not None}
+    np.savez_compressed(folder / "attack.npz", allow_pickle=False, **present)
 
 
 def attacked_points(config: RunConfig) -> int | None:

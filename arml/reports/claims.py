@@ -19,8 +19,12 @@ except on Satimage, whose published file has another row order, so that the 1,00
 holds for exact and certified errors. An attack walks at random, from starting points of its own choice, so its errors
 are never deterministic, not even for Euclidean, and the sampling verdict is open to all of them.
 
-``direction`` says separately whether ours is better (the smaller error), worse or the same, in printed digits. Where
-the error is an attack's, a smaller one may as well be the merit of the metric as the weakness of the attack.
+For an attack the verdict so compares two runs that step at random. Where the metric and the points are the same the
+interval is generous, the more so the fewer points were attacked: "within sampling error" is weak evidence there.
+
+``direction`` says separately, in printed digits, whether ours is better (the smaller error), worse or the same. Where
+the error is an attack's it says smaller, larger or the same: a larger one means a stronger attack where the metric is
+the same, so that it is no matter of better or worse.
 """
 
 from __future__ import annotations
@@ -42,10 +46,10 @@ from arml.reports.selection import TABLES, TableSpec
 #: Largest difference of printed digits that still counts as reproduced; the slack is for binary rounding only.
 TOLERANCE = 0.001 + 1e-9
 
-#: Methods and kinds of error without any randomness, and datasets on which even these are evaluated on other points
-#: than the paper's.
+#: Methods without any randomness, kinds of error without any (all others are attacks'), and datasets on which even
+#: these are evaluated on other points than the paper's.
 DETERMINISTIC_METHODS = frozenset({"euclidean"})
-DETERMINISTIC_KINDS = frozenset({"exact", "certified"})
+PROVEN_KINDS = frozenset({"exact", "certified"})
 OTHER_TEST_POINTS = frozenset({"satimage"})
 
 COLUMNS = (
@@ -75,7 +79,7 @@ def make_claims(table: pd.DataFrame, reasons: pd.DataFrame) -> pd.DataFrame:
     for dataset, method, kind, radius, error, paper_error, n_test in zip(*columns, strict=True):
         verdict = judge(dataset, method, kind, error, paper_error, n_test)
         verdicts.append(verdict.value)
-        directions.append(direction(error, paper_error))
+        directions.append(direction(kind, error, paper_error))
         known = "" if verdict is Verdict.REPRODUCED else find_reason(reasons, dataset, method, kind, radius)
         explained.append(known)
     claims = claims.assign(
@@ -88,7 +92,7 @@ def judge(dataset: str, method: str, kind: str, error: float, paper_error: float
     """The verdict on one cell; the module's docstring defines it."""
     if abs(round(error, 3) - paper_error) <= TOLERANCE:
         return Verdict.REPRODUCED
-    deterministic = method in DETERMINISTIC_METHODS and kind in DETERMINISTIC_KINDS
+    deterministic = method in DETERMINISTIC_METHODS and kind in PROVEN_KINDS
     if deterministic and dataset not in OTHER_TEST_POINTS:
         return Verdict.DIFFERS
     low, high = difference_interval(error, n_test, paper_error, PAPER_N_TEST)
@@ -105,12 +109,16 @@ def difference_interval(p1: float, n1: int, p2: float, n2: int) -> tuple[float, 
     )
 
 
-def direction(error: float, paper_error: float) -> str:
-    """ "better" where our printed error is smaller than the paper's, "worse" where it is larger, else "same"."""
+def direction(kind: str, error: float, paper_error: float) -> str:
+    """ "better" where our printed error is smaller than the paper's, "worse" where it is larger, else "same".
+
+    Of an attack's error: "smaller", "larger" and "same".
+    """
     gap = round(error, 3) - paper_error
     if abs(gap) < 0.0005:
         return "same"
-    return "better" if gap < 0 else "worse"
+    below, above = ("better", "worse") if kind in PROVEN_KINDS else ("smaller", "larger")
+    return below if gap < 0 else above
 
 
 def load_reasons(table: str) -> pd.DataFrame:
@@ -156,21 +164,9 @@ def claims_csv(claims: pd.DataFrame) -> str:
 
 def claims_markdown(claims: pd.DataFrame, spec: TableSpec) -> str:
     """The claims as Markdown: the definitions, a count of verdicts, then every cell."""
-    better = int((claims["direction"] == "better").sum())
     several = len(spec.kinds) > 1
     kind_head, kind_line = (["Kind"], [":--"]) if several else ([], [])
-    lines = [
-        *_definitions(spec),
-        f"In {better} of {len(claims)} cells our error is smaller than the paper's (better).",
-        "",
-        pipes(["Dataset", "Method", *kind_head, *(verdict.value for verdict in Verdict), "better", "worse"]),
-        pipes([":--", ":--", *kind_line, *("--:" for _ in range(len(Verdict) + 2))]),
-    ]
-    for (dataset, method, kind), rows in claims.groupby(["dataset", "method", "kind"], sort=False):
-        counts = Counter([*rows["verdict"], *rows["direction"]])
-        shown = [str(counts[name]) for name in (*(verdict.value for verdict in Verdict), "better", "worse")]
-        names = [_label(dataset, DATASET_LABELS), _label(method, METHOD_LABELS), *([str(kind)] if several else [])]
-        lines.append(pipes([*names, *shown]))
+    lines = [*_definitions(spec), *_counts(claims, spec)]
     for dataset, rows in claims.groupby("dataset", sort=False):
         head = ["Method", *kind_head, "radius", "paper", "ours", "95 % interval", "n", "verdict", "direction", "reason"]
         lines += ["", f"## {_label(dataset, DATASET_LABELS)}", "", pipes(head)]
@@ -189,8 +185,13 @@ def _definitions(spec: TableSpec) -> list[str]:
                 "  attack's, which walks at random whatever the metric.",
             ]
             remark = [
-                f"- Kind **{kind.name}**, the {kind.title}, is what the paper calls {kind.paper}. There a smaller",
-                "  error may be the merit of the metric or the weakness of the attack.",
+                f"- Kind **{kind.name}**, the {kind.title}, is what the paper calls {kind.paper}.",
+                "  There **within sampling error** compares different runs of an attack with random steps, ours on n",
+                "  points. Where metric and points are the same, an interval of independent samples is generous, the",
+                "  more so the smaller n is: the verdict is weak evidence of agreement.",
+                "- **direction** is better (ours is smaller), worse or same for certified errors. For an attack's",
+                "  error it is smaller, larger or same, and no judgement: on the same metric a larger empirical error",
+                "  means a stronger attack; a smaller one may be the metric's merit or the attack's weakness.",
             ]
     return [
         f"# Claims of {spec.name}",
@@ -205,6 +206,30 @@ def _definitions(spec: TableSpec) -> list[str]:
         *remark,
         "",
     ]
+
+
+def _counts(claims: pd.DataFrame, spec: TableSpec) -> list[str]:
+    several = len(spec.kinds) > 1
+    proven = claims[claims["kind"].isin(PROVEN_KINDS)]
+    better = int((proven["direction"] == "better").sum())
+    which = " and ".join(kind.name for kind in spec.kinds if not kind.is_attack) + " " if several else ""
+    verdicts = [verdict.value for verdict in Verdict]
+    words = ["better", "worse", *(["smaller", "larger"] if several else [])]
+    more_heads, more_rules = (["Kind", "n"], [":--", "--:"]) if several else ([], [])
+    lines = [
+        f"In {better} of {len(proven)} {which}cells our error is smaller than the paper's (better).",
+        "",
+        pipes(["Dataset", "Method", *more_heads, *verdicts, *words]),
+        pipes([":--", ":--", *more_rules, *("--:" for _ in (*verdicts, *words))]),
+    ]
+    for (dataset, method, kind), rows in claims.groupby(["dataset", "method", "kind"], sort=False):
+        counts = Counter([*rows["verdict"], *rows["direction"]])
+        said = words[:2] if kind in PROVEN_KINDS else words[2:]
+        shown = [str(counts[name]) if name in (*verdicts, *said) else "" for name in (*verdicts, *words)]
+        # The cells of a method and kind come from one record, so n is the same for all.
+        more = [str(kind), f"{rows['n_test'].iloc[0]:,}"] if several else []
+        lines.append(pipes([_label(dataset, DATASET_LABELS), _label(method, METHOD_LABELS), *more, *shown]))
+    return lines
 
 
 def _claim_line(row: Mapping[Hashable, object], several: bool) -> str:

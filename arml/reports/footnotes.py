@@ -19,11 +19,11 @@ Footnotes = Mapping[tuple[str, str, str], list[str]]
 def footnotes(chosen: Chosen, spec: TableSpec) -> Footnotes:
     """Remarks on each (dataset, method, kind); cells without any are left out, and equal remarks are equal strings."""
     remarks = {}
-    lost = {kind.name: majority_remark(chosen, spec, kind) for kind in spec.kinds if kind.is_attack}
+    lost = {kind.name: majority_remark(chosen, spec, kind) for kind in spec.kinds if kind.seeks_majority}
     for cell, record in chosen.items():
         kind = spec.kind(cell[2])
         texts = _of_fit(record) + (_of_attack(record, kind, spec) if kind.is_attack else _of_bounds(record, kind))
-        if kind.is_attack and majority_lost(record).any():
+        if kind.seeks_majority and majority_lost(record).any():
             texts.append(lost[kind.name])
         if texts:
             remarks[cell] = texts
@@ -40,7 +40,8 @@ def majority_lost(record: RadiiRecord) -> np.ndarray:
 def majority_remark(chosen: Chosen, spec: TableSpec, kind: Kind) -> str:
     """On how many points of a kind the majority goes before the answer does, and what that could make of a cell.
 
-    One remark for all cells of a kind. An empty string where it happens nowhere.
+    One remark for all cells of a kind; of use only where the attack looks for it (`Kind.seeks_majority`). An empty
+    string where it happens nowhere.
     """
     published = paper_radii(spec.name) if has_paper_numbers(spec) else {}
     points = before = 0

@@ -1,8 +1,9 @@
 """The paper's layout of a table of robust errors, as Markdown and as LaTeX (booktabs).
 
 Datasets are blocks with their own row of radii, methods are rows, the smallest error of a column is bold; equal
-printed digits are all bold, as in the paper. A cell that was not run is an em dash. Where a table has several kinds of
-errors they stand side by side in LaTeX, as in the paper, and below each other in Markdown, which has no room.
+printed digits are all bold, as in the paper. Where the methods of a kind were evaluated on different numbers of points
+their errors do not compare, so none of them is bold. A cell that was not run is an em dash. Where a table has several
+kinds of errors they stand side by side in LaTeX, as in the paper, and below each other in Markdown, which has no room.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def latex(table: pd.DataFrame, spec: TableSpec, notes: Footnotes) -> str:
     kinds = kinds_shown(table, spec)
     width = max((len(block.radii) for block in printed), default=0)
     wide = len(spec.kinds) > 1
-    caption = rf"\caption{{{spec.caption.translate(_LATEX_ESCAPES)} The best (smallest) error of a column is in bold.}}"
+    caption = rf"\caption{{{spec.caption.translate(_LATEX_ESCAPES)} {_bold_rule(spec)}}}"
     body = [rf"\begin{{tabular}}{{ll{'c' * width * max(1, len(kinds))}}}", r"\toprule"]
     body += _latex_kinds(kinds, width) if wide else []
     for number, block in enumerate(printed):
@@ -171,13 +172,19 @@ def _letter(index: int) -> str:
 
 
 def _introduction(table: pd.DataFrame, spec: TableSpec) -> str:
-    text = f"{spec.caption} The best (smallest) error of a column is in bold."
+    text = f"{spec.caption} {_bold_rule(spec)}"
     if table["paper_error"].notna().any():
         text += " The number the paper prints stands in parentheses."
         renamed = [kind.title for kind in kinds_shown(table, spec) if kind.is_attack and kind.paper]
         if renamed:
             text += f" What the paper calls empirical is the {renamed[0]}."
     return text
+
+
+def _bold_rule(spec: TableSpec) -> str:
+    if any(kind.is_attack for kind in spec.kinds):
+        return "The smallest error of a column is in bold where all methods were evaluated on equally many points."
+    return "The best (smallest) error of a column is in bold."
 
 
 def _part(kind: Kind, rows: pd.DataFrame, radii: Sequence[float], methods: Sequence[str]) -> Part:
@@ -190,6 +197,7 @@ def _cells(rows: pd.DataFrame, method: str, radii: Sequence[float]) -> list[Cell
     mine = rows[rows["method"] == method]
     errors: dict[float, float] = dict(zip(mine["radius"], mine["error"], strict=True))
     printed: dict[float, float] = dict(zip(mine["radius"], mine["paper_error"], strict=True))
+    comparable = rows["n_test"].nunique() == 1
     cells = []
     for radius in radii:
         if radius not in errors:
@@ -197,7 +205,7 @@ def _cells(rows: pd.DataFrame, method: str, radii: Sequence[float]) -> list[Cell
             continue
         error, paper = f"{errors[radius]:.3f}", printed[radius]
         best = min(f"{value:.3f}" for value in rows.loc[rows["radius"] == radius, "error"])
-        cells.append(Cell(error, None if pd.isna(paper) else f"{paper:.3f}", error == best))
+        cells.append(Cell(error, None if pd.isna(paper) else f"{paper:.3f}", comparable and error == best))
     return cells
 
 

@@ -261,7 +261,7 @@ def _check_bounds(points: pd.DataFrame) -> None:
             raise DamagedRecordError(
                 f"points.csv: {low} {small[row]} and {high} {large[row]} in row {row + 2} are impossible"
             )
-    wrong = points[points["status"] == Status.MISCLASSIFIED.value]
+    wrong = points[(points["status"] == Status.MISCLASSIFIED.value) | (points["prediction"] != points["label"])]
     if (wrong["lower"] > 0).any() or (attacked and (wrong["upper"] > 0).any()):
         raise DamagedRecordError("points.csv gives a misclassified point a radius above 0")
     if attacked and (points["queries"] < 0).any():

@@ -256,10 +256,10 @@ def test_an_assignment_is_solved_to_optimality(seed, boxed):
     assert solve_assignment(view, front, spared, moved, room, 0.99 * solution.norm) is None
 
 
-def test_progress_counts_every_attacked_point_once():
+def test_progress_counts_every_point_once_also_the_misclassified():
     knn, X, y = larger(1, K=3, classes=2)
     y = y.copy()
     y[4] = 1 - y[4]
     done = []
     knn.attacked_radius(X, y, progress=done.append)
-    assert sum(done) == 24
+    assert sum(done) == 25

@@ -90,7 +90,7 @@ def run_forged(monkeypatch, knn, X, perturbation, majority=None, box=None):
     monkeypatch.setattr(module, "local_search", lambda *_, **__: claimed)
     X = np.array(X, dtype=float)
     rows = np.full((len(X), 1), -1)
-    return run_attack(knn, "local_search", X, knn.predict(X), rows, box, 0, None, None)
+    return run_attack(knn, "local_search", X, knn.predict(X), rows, box, 0, None, "training", None)
 
 
 def test_only_what_the_classifier_confirms_is_believed(monkeypatch, line):
@@ -125,8 +125,25 @@ def test_the_majority_is_counted_in_votes_and_never_lost_later_than_the_vote(mon
     np.testing.assert_array_equal(knn.votes([[2.6]]), [[1, 1, 1]])
     np.testing.assert_array_equal(knn.votes([[3.6]]), [[0, 2, 1]])
     claimed = run_forged(monkeypatch, knn, x, [[3.6], [3.6], [3.6], [0.0]], majority=[[2.6], [2.0], [4.5], [2.6]])
-    np.testing.assert_array_equal(claimed.radius, [3.6, 3.6, 3.6, np.inf])
+    # Where nothing was claimed the way to a training point changes the answer at the midpoint of 1 and 6.
+    np.testing.assert_allclose(claimed.radius, [3.6, 3.6, 3.6, 3.5], rtol=1e-6)
     np.testing.assert_array_equal(claimed.majority_radius, [2.6, 3.6, 3.6, 2.6])
+
+
+def test_the_last_resort_is_the_way_to_a_training_point_within_the_box():
+    knn = MahalanobisKNN(1).fit(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]]), [0, 1, 1])
+    delta, norm = module.toward_training_points(knn, np.zeros(2), np.int64(0), None)
+    np.testing.assert_allclose(delta, [1.0, 0.0], atol=1e-6)
+    assert norm == pytest.approx(1.0, abs=1e-6)
+    assert knn.predict(delta[None])[0] == 1
+    assert module.toward_training_points(knn, np.zeros(2), np.int64(0), (0.0, 1.0))[1] == np.inf
+
+
+def test_a_duplicate_of_another_class_is_left_behind():
+    knn = MahalanobisKNN(1).fit(np.array([[0, 0], [0, 0], [1, 0], [1, 0], [2, 0]]), [0, 1, 0, 1, 1])
+    bounds = knn.attacked_radius([[0.0, 0.0]], [0])
+    assert np.isfinite(bounds.upper[0])
+    assert knn.predict(bounds.perturbation)[0] == 1
 
 
 def test_labels_of_any_values_reach_the_attack():

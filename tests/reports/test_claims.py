@@ -51,9 +51,16 @@ def test_fewer_points_make_a_wider_interval():
     assert judge("usps", "arml", "exact", 0.25, 0.204, 100) is Verdict.WITHIN
 
 
-@pytest.mark.parametrize(("ours", "word"), [(0.1, "better"), (0.3, "worse"), (0.2, "same"), (0.2004, "same")])
-def test_direction(ours, word):
-    assert direction(ours, 0.2) == word
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("exact", ["better", "worse", "same", "same"]),
+        ("certified", ["better", "worse", "same", "same"]),
+        ("boundary", ["smaller", "larger", "same", "same"]),
+    ],
+)
+def test_direction_judges_no_attack(kind, words):
+    assert [direction(kind, ours, 0.2) for ours in (0.1, 0.3, 0.2, 0.2004)] == words
 
 
 def test_claims_of_a_table(usps_table):
@@ -105,7 +112,8 @@ def test_markdown_counts_and_shows_every_cell(usps_table):
     assert "| USPS | Euclidean | 6 | 0 | 0 | 0 | 0 |" in text
     assert "| USPS | ARML | 5 | 0 | 1 | 1 | 0 |" in text
     assert "| ARML | 0.500 | 0.204 | 0.204 | 0.000 to 1.000 | 1,000 | reproduced | same |  |" in text
-    assert "In 1 of 12 cells" in text
+    assert "In 1 of 12 cells our error is smaller than the paper's (better)." in text
+    assert "| Dataset | Method | reproduced | within sampling error | differs | better | worse |" in text
 
 
 def test_comparison_names_worse_vanished_and_improved_cells(usps_table):

@@ -56,6 +56,7 @@ def test_unfinished_folders_are_left_alone(runs):
         ("1.5,1.5", "wide,1.5", "cannot be read"),
         ("exact", "certain", "unknown status 'certain'"),
         ("exact", "misclassified", "radius above 0"),
+        ("1,1,1.5", "1,2,1.5", "radius above 0"),
         ("lower,upper", "upper,lower", "has columns"),
         ("\n1,", "\n0,", "twice"),
         ("\n1,", "\n2000,", "row 2000 of a test part of 2000"),

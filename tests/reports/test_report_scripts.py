@@ -168,7 +168,7 @@ def test_a_table_whose_records_contradict_each_other_is_not_written_and_the_othe
     assert report() == 1
     error = capsys.readouterr().err
     assert "test point 999 is proven robust up to 1.0" in error
-    assert "broken at 0.5" in error
+    assert "but without its majority at 0.5 by" in error
     assert proven.name in error
     assert attacked.name in error
     names = {path.name for path in contents(runs.parent) if path.parts[0] != "runs"}
