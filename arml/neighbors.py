@@ -21,7 +21,7 @@ from arml.certify.knn_bound import certified_radii
 from arml.certify.norms import NORMS
 from arml.certify.one_nn import exact_radii
 from arml.devices import resolve_device
-from arml.geometry import Mahalanobis, as_mahalanobis, sq_dist_matrix
+from arml.geometry import Mahalanobis, as_mahalanobis, sq_dist_matrix, useful_origin
 from arml.inputs import InvalidInputError, checked_box, checked_labels, checked_points
 from arml.radii import AttackedBounds, RadiusBounds, Status
 
@@ -287,7 +287,7 @@ class MahalanobisKNN:
     def _nearest(self, points: Array) -> Iterator[tuple[slice, Integers]]:
         """Slices of the points with the indices (t, K) of their nearest training points, a chunk at a time."""
         G = torch.from_numpy(self.metric_.components).to(self.device_)
-        origin = _useful_origin(self.X_train_)
+        origin = useful_origin(self.X_train_)
         Z = torch.from_numpy(self.X_train_ - origin).to(self.device_) @ G.T
         rows = max(1, self.memory_budget // (8 * 3 * len(Z)))
         for start in range(0, len(points), rows):
@@ -298,13 +298,3 @@ class MahalanobisKNN:
             else:
                 nearest = C.topk(self.n_neighbors, dim=1, largest=False).indices
             yield chunk, nearest.cpu().numpy()
-
-
-def _useful_origin(X: Array) -> Array:
-    """Where to measure the points X (n, d) from: distances are expanded around it, and lose digits far from it.
-
-    Their mean where they lie far from 0 compared with their spread, else 0, which costs no rounding at all.
-    """
-    mean = X.mean(axis=0)
-    far = np.abs(mean).max() > 4 * np.abs(X - mean).max()
-    return np.asarray(mean if far else np.zeros_like(mean))

@@ -91,6 +91,7 @@ def measure(dataset: str, n_points: int, repetitions: int) -> Measured:
         for variant in VARIANTS:
             # The subset between the references too, so that a change of the machine's load meets all alike.
             seconds["ours_same_points"].append(timed(lambda: contest.ours(n))[0] / n)
+            # mypy cannot infer a lambda whose default binds the loop's variable.
             elapsed, radii[variant] = timed(lambda v=variant: contest.algorithm2(v, n))  # type: ignore[misc]
             seconds[variant].append(elapsed / n)
         seconds["product"].append(timed(contest.product)[0] / n_all)

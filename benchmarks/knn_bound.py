@@ -91,6 +91,7 @@ def measure(dataset: str, metric_path: str, n_points: int, n_plain: int, n_liter
         for variant in VARIANTS:
             # Ours before each reference, so that a change of the machine's load meets all alike.
             seconds["ours"].append(timed(contest.ours)[0] / n)
+            # mypy cannot infer a lambda whose default binds the loop's variable.
             elapsed, plain[variant] = timed(lambda v=variant: contest.plain(v, n_plain))  # type: ignore[misc]
             seconds[variant].append(elapsed / n_plain)
         seconds["product"].append(timed(contest.product)[0] / n)

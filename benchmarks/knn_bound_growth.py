@@ -46,6 +46,7 @@ def measure(sizes: Sequence[int], n_points: int, repetitions: int) -> Measured:
         for n in sizes:
             if repetition == 0 and n != min(sizes):
                 continue  # warming up takes one run of the smallest
+            # mypy cannot infer a lambda whose default binds the loop's variable.
             elapsed, radii = timed(lambda n=n: certify(X_train[:n], y_train[:n], X, y))  # type: ignore[misc]
             if repetition > 0:
                 seconds[str(n)].append(elapsed / n_points)

@@ -33,7 +33,7 @@ _STRICT = 1e-9
 
 @dataclass(frozen=True)
 class Room:
-    """How far each feature may move down and up: (d,) each; None where nothing limits it."""
+    """How far each feature may move down and up within the box: (d,) each."""
 
     below: Array
     above: Array

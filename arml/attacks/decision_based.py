@@ -10,7 +10,7 @@ Differences from foolbox
   HopSkipJump does not), and every batch begins with the same seed.
 * foolbox's HopSkipJump normalises its noise and its gradient over the whole batch, so that its steps shrink as batches
   grow; `_HopSkipJump` normalises them point by point, as the attack's paper has it.
-* Starting points are training points, not blends of noise; see `arml.attacks.starting_points`.
+* Starting points are training points, unless blends of noise are asked for; see `arml.attacks.starting_points`.
 """
 
 from __future__ import annotations
@@ -95,17 +95,7 @@ def decision_based(
     ValueError
         If the name is unknown, steps is less than 1, or the box is empty or not hopskipjump's.
     """
-    if name not in DEFAULT_STEPS:
-        raise ValueError(f"unknown attack {name!r}; known are {', '.join(sorted(DEFAULT_STEPS))}")
-    n_steps = DEFAULT_STEPS[name] if steps is None else steps
-    if start not in STARTS:
-        raise ValueError(f"unknown start {start!r}; known are {', '.join(STARTS)}")
-    if n_steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1")
-    if not box[0] < box[1]:
-        raise ValueError(f"the box {box} is empty; pass (low, high) with low < high")
-    if name == "hopskipjump" and tuple(box) != (0.0, 1.0):
-        raise ValueError(f"foolbox's HopSkipJump clips to (0, 1), it cannot work in the box {tuple(box)}; use boundary")
+    n_steps = _checked_steps(name, steps, start, box)
     device = torch.device(device)
     run = _Run(len(X), X.shape[1], progress)
     origins = np.clip(np.clip(X, *box).astype(np.float32).astype(np.float64), *box)
@@ -131,6 +121,21 @@ def decision_based(
             run.finish(batch[holds], X[batch[holds]], points[holds])
             run.fail(batch[~holds], "whose result the classifier did not confirm")
     return run.result()
+
+
+def _checked_steps(name: str, steps: int | None, start: str, box: tuple[float, float]) -> int:
+    """Number of steps of the attack, once all options are known to go together; raises ValueError."""
+    if name not in DEFAULT_STEPS:
+        raise ValueError(f"unknown attack {name!r}; known are {', '.join(sorted(DEFAULT_STEPS))}")
+    if start not in STARTS:
+        raise ValueError(f"unknown start {start!r}; known are {', '.join(STARTS)}")
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")
+    if not box[0] < box[1]:
+        raise ValueError(f"the box {box} is empty; pass (low, high) with low < high")
+    if name == "hopskipjump" and tuple(box) != (0.0, 1.0):
+        raise ValueError(f"foolbox's HopSkipJump clips to (0, 1), it cannot work in the box {tuple(box)}; use boundary")
+    return DEFAULT_STEPS[name] if steps is None else steps
 
 
 class _Run:

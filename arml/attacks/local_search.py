@@ -65,7 +65,8 @@ def local_search(
     promising = np.full((len(X), 0), -1) if promising is None else promising
     radius, majority, perturbation = np.full(len(X), np.inf), np.zeros(X.shape), np.zeros(X.shape)
 
-    def attack(i: int, c: Array, e: Array) -> None:
+    def search(i: int, c: Array, e: Array) -> None:
+        """Attack point i, at distances c and e (n,) from the training points; the results are filled in."""
         label = int(labels[i])
         around = _Surroundings(train, X[i] - train.origin, c, e, label, n_neighbors)
         descent = Descent(around, Vote(n_neighbors, n_classes, label), _room(X[i], box))
@@ -79,7 +80,7 @@ def local_search(
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for start in range(0, len(X), rows):
             C, E = train.distances(X[start : start + rows])
-            for _ in pool.map(attack, range(start, start + len(C)), C, E):
+            for _ in pool.map(search, range(start, start + len(C)), C, E):
                 if progress is not None:
                     progress(1)
     return AttackResult(perturbation, radius, np.zeros(len(X), dtype=np.int64), majority=majority)

@@ -32,7 +32,8 @@ For perturbations measured in the l1 or l-infinity norm, Hoelder's inequality pu
 Rounding
 --------
 Every margin is rounded down by a proven bound of its error (`arml.certify.rounding`), and k-th minima and maxima are
-monotone, so what is returned never exceeds the theorem's value in exact arithmetic.
+monotone, so what is returned never exceeds the theorem's value in exact arithmetic. The error of a squared distance
+is allowed for with ``gamma(r + 4)`` where ``gamma(r + 2)`` would do; what is left over covers subtracting it.
 
 Differences from the paper
 --------------------------
