@@ -68,6 +68,7 @@ VERSION = 1
 BEST_ROWS = 8
 
 _FIRST_ROWS = 64
+_BLOCK = 256
 _DOWN = 1 - 2.0**-48
 _UP = 1 + 2.0**-48
 _TINY = 1e-300
@@ -150,21 +151,21 @@ def _chunk(
     C = sq_distances(U, train.Z_device, sq_embedded)
     norms, sizes = torch.linalg.vector_norm(U, dim=1), magnitudes(on_device, G)
     errors = train.rounding.sq_dist(norms.cpu().numpy(), sizes.cpu().numpy())
-    bounds, anchors = _row_bounds(train, own, C, U @ G, torch.from_numpy(errors).to(train.device), k, norm)
+    bounds, anchors = row_bounds(train, own, C, U @ G, torch.from_numpy(errors).to(train.device), k, norm)
     n_rows = C.shape[1] - (own.stop - own.start)
     first = bounds.topk(min(_FIRST_ROWS, n_rows), dim=1, largest=False)
     C_host, bounds_host = C.cpu().numpy(), bounds.cpu().numpy()
     candidates, anchors_host = first.indices.cpu().numpy(), anchors.cpu().numpy()
 
     def solve(q: int) -> tuple[float, Integers]:
-        point = _Point(train, own, C_host[q], float(errors[q]), k, norm)
+        point = PointRows(train, own, C_host[q], float(errors[q]), k, norm)
         return point.solve(bounds_host[q], candidates[q], anchors_host[q])
 
     with blas_on_one_thread():
         return list(pool.map(solve, range(len(points))))
 
 
-def _row_bounds(
+def row_bounds(
     train: TrainingSet, own: slice, C: torch.Tensor, mapped: torch.Tensor, errors: torch.Tensor, k: int, norm: Norm
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bound 1 of the module's docstring for all rows: (t, n), infinite in the columns ``own``; and the anchors (t, a).
@@ -173,6 +174,11 @@ def _row_bounds(
     """
     nearest = C[:, own].topk(min(2 * k, own.stop - own.start), dim=1, largest=False)
     anchors = nearest.indices + own.start
+    if anchors.shape[1] < k:
+        # A class that cannot have a majority has nothing to pass.
+        bounds = torch.zeros_like(C)
+        bounds[:, own] = torch.inf
+        return bounds, anchors
     if norm == 2 and train.P_device is train.Z_device:
         # Where M is the identity e_j is the root of c_j, which is there already.
         E = C.add(errors[:, None]).clamp_(min=0).sqrt_().mul_(_UP)
@@ -186,7 +192,7 @@ def _row_bounds(
     return bounds, anchors
 
 
-class _Point:
+class PointRows:
     """Rows of one test point: ``c`` (n,) are its squared distances to the training points, off by at most ``error``.
 
     ``rows`` and ``values`` are the rows evaluated in full so far and their values, rounded down.
@@ -208,6 +214,15 @@ class _Point:
         if mattering.any():
             value = self._evaluate(bounds, np.flatnonzero(mattering), anchors)
         return value, self.rows[np.argsort(self.values, kind="stable")[:BEST_ROWS]]
+
+    def below(self, bounds: Array, anchors: Integers, threshold: float) -> tuple[Integers, Array]:
+        """All rows with a value below ``threshold``, and these values, rounded down, in ascending order."""
+        rows = np.flatnonzero(bounds < threshold)
+        rows = rows[self._values(rows, anchors) < threshold]
+        values = np.concatenate([np.empty(0), *(self._values(block, self.own) for block in _blocks(rows))])
+        order = np.argsort(values, kind="stable")
+        order = order[values[order] < threshold]
+        return rows[order], values[order]
 
     def _evaluate(self, bounds: Array, candidates: Integers, anchors: Integers) -> float:
         """Evaluate candidates in the order of their bounds until no further one can be among the k smallest.
@@ -247,3 +262,7 @@ class _Point:
         excess /= norms_between(self.train, rows, same, self.norm)
         position = len(c_same) - self.k
         return np.asarray(np.partition(excess, position, axis=1)[:, position])
+
+
+def _blocks(rows: Integers) -> list[Integers]:
+    return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]

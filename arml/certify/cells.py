@@ -1,0 +1,260 @@
+"""The least-distance problem of a cell: some points are *low*, some are *high*, and low points must be nearer.
+
+One test point x and m training points with *moved distances*
+
+    f_i(delta) = c_i - 2 delta' p_i,       c_i = d_M(x, x_i),   p_i = M (x_i - x),
+
+which are d_M(x + delta, x_i) up to a term that is the same for all. The shortest delta of a cell solves
+
+    min ||delta||   subject to   (p_h - p_l)' delta <= (c_h - c_l) / 2     for all low l and high h,              (1)
+
+by the dual active-set method of `arml.qp`, with a row for a pair made when it is violated. Every iterate is dual
+feasible, so a parent's multipliers start its children, and stopping at any time leaves a proven bound.
+
+numba's cache does not notice changes of functions imported from another file: after editing `arml.qp`, this file or
+`lookahead`, delete the ``__pycache__`` folders.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from arml.qp import _append, _back_substitute, _orthogonal_part
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bytes = NDArray[np.int8]
+
+#: What is decided about a point. A FREE point is in no constraint, whatever is said of its side.
+UNDECIDED, LOW, HIGH, FREE = 0, 1, 2, 3
+# High because its side is full, and in the working set.
+_IMPLIED = 4
+
+_DEPENDENT = 1e-20
+_SAME = 1e-27
+_MAX_STEPS = 2000
+_CUTS = 3
+
+
+@njit(cache=True, nogil=True)
+def _pair_row(P: Array, c: Array, low: int, high: int, strict: float, row: Array) -> float:
+    """Unit row of the pair (1), written to ``row`` (d,); returns its right-hand side.
+
+    That is +inf for points that M cannot tell apart, whose rows differ by rounding only.
+    """
+    sq, size = 0.0, 0.0
+    for q in range(row.shape[0]):
+        row[q] = P[high, q] - P[low, q]
+        sq += row[q] * row[q]
+        size += P[high, q] * P[high, q] + P[low, q] * P[low, q]
+    if sq <= _SAME * size:
+        return np.inf
+    length = np.sqrt(sq)
+    for q in range(row.shape[0]):
+        row[q] /= length
+    return 0.5 * (c[high] - c[low] - strict) / length
+
+
+@njit(cache=True, nogil=True)
+def _remove(A: Array, b: Array, pairs: Integers, lam: Array, k: int, position: int, Q: Array, R: Array) -> int:
+    """Remove an active row and rebuild the factors behind it; returns the new number of active rows."""
+    for q in range(position, k - 1):
+        A[q], b[q], lam[q] = A[q + 1], b[q + 1], lam[q + 1]
+        pairs[q, 0], pairs[q, 1] = pairs[q + 1, 0], pairs[q + 1, 1]
+    for q in range(position, k - 1):
+        coefficients, normal = _orthogonal_part(Q, q, A[q])
+        _append(Q, R, q, normal, coefficients, np.dot(normal, normal))
+    return k - 1
+
+
+@njit(cache=True, nogil=True)
+def _activate(
+    A: Array, b: Array, pairs: Integers, lam: Array, k: int, Q: Array, R: Array, delta: Array
+) -> tuple[int, bool]:
+    """Satisfy row k of A, dropping rows whose multiplier reaches 0; returns (number of active rows, feasible?)."""
+    row, limit = A[k].copy(), b[k]
+    low, high = pairs[k, 0], pairs[k, 1]
+    weight = 0.0
+    while True:
+        coefficients, normal = _orthogonal_part(Q, k, row)
+        sq_norm = np.dot(normal, normal)
+        r = _back_substitute(R, k, coefficients)
+        dual_step, position = np.inf, -1
+        for q in range(k):
+            if r[q] > 0.0 and lam[q] < dual_step * r[q]:
+                dual_step, position = lam[q] / r[q], q
+        independent = sq_norm > _DEPENDENT and k < Q.shape[0]
+        primal_step = (np.dot(row, delta) - limit) / sq_norm if independent else np.inf
+        step = min(dual_step, primal_step)
+        if step == np.inf:
+            # Along this ray the dual bound grows without end: the multipliers prove that the cell is empty.
+            for q in range(k):
+                lam[q] = max(-r[q], 0.0)
+            A[k], b[k], lam[k] = row, limit, 1.0
+            pairs[k, 0], pairs[k, 1] = low, high
+            return k + 1, False
+        for q in range(k):
+            lam[q] = max(lam[q] - step * r[q], 0.0)
+        weight += step
+        if independent:
+            delta -= step * normal
+        if primal_step <= dual_step:
+            _append(Q, R, k, normal, coefficients, sq_norm)
+            A[k], b[k], lam[k] = row, limit, weight
+            pairs[k, 0], pairs[k, 1] = low, high
+            return k + 1, True
+        k = _remove(A, b, pairs, lam, k, position, Q, R)
+
+
+@njit(cache=True, nogil=True)
+def _resume(
+    P: Array,
+    c: Array,
+    strict: float,
+    pairs: Integers,
+    lam: Array,
+    k: int,
+    A: Array,
+    b: Array,
+    Q: Array,
+    R: Array,
+    delta: Array,
+) -> int:
+    """Rows, factors and iterate of k active pairs with multipliers; returns how many are kept (independent ones)."""
+    delta[:] = 0.0
+    kept = 0
+    for q in range(k):
+        pairs[kept, 0], pairs[kept, 1], lam[kept] = pairs[q, 0], pairs[q, 1], lam[q]
+        b[kept] = _pair_row(P, c, pairs[kept, 0], pairs[kept, 1], strict, A[kept])
+        coefficients, normal = _orthogonal_part(Q, kept, A[kept])
+        sq_norm = np.dot(normal, normal)
+        if sq_norm > _DEPENDENT:
+            _append(Q, R, kept, normal, coefficients, sq_norm)
+            delta -= lam[kept] * A[kept]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _extremes(f: Array, working: Integers, n_working: int, status: Bytes) -> tuple[int, int]:
+    """The farthest low and the nearest other point of the working set, by moved distance; -1 for none."""
+    low, high = -1, -1
+    for q in range(n_working):
+        i = working[q]
+        if status[i] == LOW:
+            if low < 0 or f[i] > f[low]:
+                low = i
+        elif high < 0 or f[i] < f[high]:
+            high = i
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def _add_crossed(
+    f: Array, top: float, n_other: int, status: Bytes, own_full: bool, other_full: bool, working: Integers, n: int
+) -> int:
+    """Add the high points nearest to x + delta that are nearer than ``top`` to the working set; returns its size."""
+    for _ in range(_CUTS):
+        nearest = -1
+        for i in range(f.shape[0]):
+            if status[i] == UNDECIDED and (other_full if i < n_other else own_full):
+                if f[i] < top and (nearest < 0 or f[i] < f[nearest]):
+                    nearest = i
+        if nearest < 0:
+            return n
+        working[n] = nearest
+        n += 1
+        status[nearest] = _IMPLIED
+    return n
+
+
+@njit(cache=True, nogil=True)
+def solve_cell(
+    P: Array,
+    c: Array,
+    n_other: int,
+    status: Bytes,
+    own_full: bool,
+    other_full: bool,
+    strict: float,
+    pairs: Integers,
+    lam: Array,
+    k: int,
+    A: Array,
+    b: Array,
+    Q: Array,
+    R: Array,
+    delta: Array,
+    f: Array,
+    working: Integers,
+    cutoff: float,
+    tolerance: float,
+) -> tuple[int, float]:
+    """Solve (1) for a cell, from k active pairs on, to the end or until its value reaches ``cutoff``.
+
+    Parameters
+    ----------
+    P (m, d), c (m,) : the points; the first n_other are of other classes, the rest of the same
+    status (m,) : what is decided; the undecided points of a side that is ``full`` are high
+    strict : how much nearer low points must be, 0 for a bound
+    pairs (s, 2), lam (s,), k : the active pairs (low, high) with their multipliers; changed in place
+    A (s, d), b (s,), Q (s - 1, d), R (s - 1, s - 1), delta (d,), f (m,), working (m,) : overwritten: unit rows and
+        right-hand sides, QR factors, the iterate, the moved distances there, the points looked at before all are
+    tolerance : difference of moved distances that counts as zero
+
+    Returns
+    -------
+    Number of active pairs and the value: the norm of delta, infinite for an empty cell.
+    """
+    n_working = 0
+    for i in range(c.shape[0]):
+        if status[i] == LOW or status[i] == HIGH:
+            working[n_working] = i
+            n_working += 1
+    n_decided = n_working
+    k = _resume(P, c, strict, pairs, lam, k, A, b, Q, R, delta)
+    for q in range(k):
+        high = pairs[q, 1]
+        if status[high] == UNDECIDED:
+            status[high] = _IMPLIED
+            working[n_working] = high
+            n_working += 1
+    value, complete, last_low, last_high = 0.0, False, -1, -1
+    for _ in range(_MAX_STEPS):
+        value = np.sqrt(np.dot(delta, delta))
+        if value >= cutoff:
+            break
+        for q in range(n_working):
+            f[working[q]] = c[working[q]] - 2.0 * np.dot(P[working[q]], delta)
+        low, high = _extremes(f, working, n_working, status)
+        if low < 0:
+            break
+        if high < 0 or f[low] - f[high] + strict <= tolerance or (low == last_low and high == last_high):
+            f[:] = c - 2.0 * np.dot(P, delta)
+            before = n_working
+            top = f[low] + strict - tolerance
+            n_working = _add_crossed(f, top, n_other, status, own_full, other_full, working, n_working)
+            if n_working == before:
+                complete = True
+                break
+            low, high = _extremes(f, working, n_working, status)
+        last_low, last_high = low, high
+        if k >= A.shape[0]:
+            break
+        pairs[k, 0], pairs[k, 1] = low, high
+        b[k] = _pair_row(P, c, low, high, strict, A[k])
+        if b[k] == np.inf:
+            # Points that M cannot tell apart are as near as each other, never strictly nearer.
+            value = np.inf if strict > 0.0 else value
+            break
+        k, feasible = _activate(A, b, pairs, lam, k, Q, R, delta)
+        if not feasible:
+            value = np.inf
+            break
+    if not complete and value < cutoff:
+        f[:] = c - 2.0 * np.dot(P, delta)
+    for q in range(n_decided, n_working):
+        status[working[q]] = UNDECIDED
+    return k, value

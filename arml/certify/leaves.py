@@ -1,0 +1,176 @@
+"""What the nodes of a tree prove, rounding included.
+
+The search (`arml.certify.tree`) works with computed numbers. Here the multipliers it left at the nodes are applied to
+the points again, with every rounding error taken at its worst, and the smallest bound over the leaves is what holds for
+the test point. P and c are computed values whose rows are off by at most ``p_error`` in norm and ``c_error``.
+
+For weights w >= 0 on pairs, ``a = sum w (p_h - p_l)`` and ``g = -sum w (c_h - c_l) / 2`` every attack z of the cell has
+``-a'z >= g``. With the computed a the right-hand side falls by at most ``blur ||z||``; only attacks shorter than the
+``reach`` of interest count, so ``-a'z >= g - blur reach`` and z is at least ``beta = (g - blur reach) / ||a||`` long, and
+``||z||^2 >= beta^2 + ||z - delta||^2`` for ``delta = -beta a / ||a||``, which is all that `lookahead` needs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from arml.certify.cells import LOW, UNDECIDED
+from arml.certify.lookahead import look_ahead
+from arml.certify.tree import AHEAD, CELL, OPEN, SPLIT, VOTE, path_status
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bytes = NDArray[np.int8]
+
+_U = 2.0**-53
+_ANCESTORS = 4
+
+
+@njit(cache=True, nogil=True)
+def _halfspace(
+    P: Array, c: Array, pairs: Integers, lam: Array, p_error: float, c_error: float, reach: float, delta: Array
+) -> float:
+    """beta of the module's docstring for unit-row multipliers lam (s,) on pairs (s, 2); delta (d,) is overwritten."""
+    d = P.shape[1]
+    accumulated = 2.0 * (lam.shape[0] + d + 8) * _U
+    delta[:] = 0.0
+    gain, slack, blur = 0.0, 0.0, 0.0
+    for q in range(lam.shape[0]):
+        low, high = pairs[q, 0], pairs[q, 1]
+        row = P[high] - P[low]
+        length = np.sqrt(np.dot(row, row))
+        if lam[q] <= 0.0 or length == 0.0:
+            continue
+        w = lam[q] / length
+        delta += w * row
+        gain -= w * 0.5 * (c[high] - c[low])
+        slack += w * (c_error + accumulated * (c[high] + c[low]))
+        blur += w * (2.0 * p_error + accumulated * length)
+    length = np.sqrt(np.dot(delta, delta))
+    gain -= (slack + blur * reach) * (1.0 + accumulated)
+    if gain <= 0.0:
+        delta[:] = 0.0
+        return 0.0
+    if gain >= reach * length * (1.0 + accumulated):
+        # Beyond the reach: the cell holds no attack of interest, and delta is of no use.
+        delta[:] = 0.0
+        return reach
+    beta = gain / (length * (1.0 + accumulated)) * (1.0 - 4.0 * _U)
+    delta *= -beta / length
+    return beta
+
+
+@njit(cache=True, nogil=True)
+def _node_bound(
+    node: int,
+    P: Array,
+    c: Array,
+    D: Array,
+    values: Array,
+    k: int,
+    p_error: float,
+    c_error: float,
+    p_size: float,
+    reach: float,
+    parent: Integers,
+    point: Integers,
+    side: Bytes,
+    first_pair: Integers,
+    all_pairs: Integers,
+    all_lam: Array,
+    status: Bytes,
+    delta: Array,
+    rows: Array,
+    margins: Array,
+) -> float:
+    n_other = D.shape[0]
+    path_status(node, parent, point, side, status)
+    low_other, low_own = 0, 0
+    for i in range(status.shape[0]):
+        if status[i] == LOW:
+            if i < n_other:
+                low_other += 1
+            else:
+                low_own += 1
+    missing, spare = k - low_other, k - 1 - low_own
+    bound, left = 0.0, missing
+    if missing > 0:
+        bound = np.inf
+        for j in range(n_other):
+            if status[j] == UNDECIDED:
+                left -= 1
+                if left == 0:
+                    bound = values[j]
+                    break
+    if bound >= reach:
+        return reach
+    used = slice(first_pair[node], first_pair[node + 1])
+    beta = _halfspace(P, c, all_pairs[used], all_lam[used], p_error, c_error, reach, delta)
+    bound = max(bound, beta)
+    if bound >= reach:
+        return reach
+    f = c - 2.0 * np.dot(P, delta)
+    error = c_error + 2.0 * (p_error + (P.shape[1] + 4) * _U * p_size) * beta + 4.0 * _U * np.abs(c).max()
+    ahead, _ = look_ahead(f, D, status, spare, missing, beta, reach, 2.0 * error, rows, margins)
+    return min(max(bound, ahead * (1.0 - 8.0 * _U)), reach)
+
+
+@njit(cache=True, nogil=True)
+def proven_bound(
+    P: Array,
+    c: Array,
+    D: Array,
+    values: Array,
+    k: int,
+    p_error: float,
+    c_error: float,
+    reach: float,
+    claimed: float,
+    parent: Integers,
+    point: Integers,
+    side: Bytes,
+    kind: Bytes,
+    first_pair: Integers,
+    all_pairs: Integers,
+    all_lam: Array,
+    n_nodes: int,
+) -> float:
+    """Smallest proven bound over the leaves of a tree: no attack is shorter than that, or than ``reach``.
+
+    Parameters
+    ----------
+    P, c, D, values, parent ... all_lam : see `arml.certify.tree.grow`; D and the row values have their own rounding
+        included; k = (K + 1) / 2
+    p_error, c_error : rounding of P and c; claimed : the bound that the search computed; n_nodes : nodes in use
+    """
+    m, d = P.shape
+    p_size = 0.0
+    for i in range(m):
+        p_size = max(p_size, np.dot(P[i], P[i]))
+    p_size = np.sqrt(p_size)
+    status, delta = np.zeros(m, np.int8), np.empty(d)
+    rows, margins = np.empty(D.shape[0]), np.empty(D.shape[1])
+    smallest = reach
+    for leaf in range(n_nodes):
+        if kind[leaf] == SPLIT or kind[leaf] == VOTE:
+            continue
+        bound, node = 0.0, leaf
+        # What holds for a node holds for those below it, and may say more than they do.
+        for _ in range(_ANCESTORS):
+            bound = max(
+                bound,
+                _node_bound(
+                    node, P, c, D, values, k, p_error, c_error, p_size, reach, parent, point, side, first_pair, all_pairs,
+                    all_lam, status, delta, rows, margins,
+                ),
+            )  # fmt: skip
+            if bound >= min(claimed, reach) * (1.0 - 1e-9) or node == 0:
+                break
+            node = parent[node]
+        smallest = min(smallest, bound)
+    return smallest
+
+
+LEAVES = (OPEN, CELL, AHEAD, VOTE)

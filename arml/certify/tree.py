@@ -1,0 +1,352 @@
+"""Branch and bound over who is nearer than whom: the search behind exact K-NN radii at one test point.
+
+Points, moved distances f and cells are those of `arml.certify.cells`; y is the test point's label, k = (K + 1) / 2.
+
+Events
+------
+*Majority*: y has lost its majority at delta if and only if the k-th smallest f over points of other classes is at most
+the k-th smallest over points of class y (a tie is an attack). Call *low* k nearest other-class points, the farthest of
+which is at t, and the same-class points with ``f < t``, of which there are at most k - 1.
+
+*Vote*: y has lost the vote if and only if K nearest points can be chosen (among ties at will) of which some other class
+has at least as many as y. Call these low. At least k of them are of other classes, so at most k - 1 are of class y.
+
+All other points are *high*. Either way low points have ``f <= t`` and high points ``f >= t`` for some t.
+
+The tree
+--------
+A node has decided for some points whether they are low or high, so it stands for all attacks for which that is so; its
+two children decide one point more. Its bound is the value of its cell, raised by what is still to come
+(`arml.certify.lookahead`), and by the *row values* v_j: no attack shorter than v_j has the other-class point j low. The
+node with the smallest bound is split first, so that the bound of the whole tree rises as fast as it can. Where a
+cell's solution is an attack already its norm is the node's value, and the node is closed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, solve_cell
+from arml.certify.lookahead import look_ahead
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bytes = NDArray[np.int8]
+
+#: What has become of a node: still open; split; or closed by the value of its cell, by what would still have to become
+#: low or high, or because no choice that is left loses the vote.
+OPEN, SPLIT, CELL, AHEAD, VOTE = 0, 1, 2, 3, 4
+#: Why `grow` returned.
+FINISHED, FULL, BUDGET = 0, 1, 2
+
+
+@njit(cache=True, nogil=True)
+def _kth_smallest(values: Array, k: int) -> float:
+    return np.inf if values.shape[0] < k else np.partition(values, k - 1)[k - 1]
+
+
+@njit(cache=True, nogil=True)
+def majority_lost(f: Array, n_other: int, k: int, tolerance: float) -> bool:
+    """Whether the majority is lost at moved distances f (m,), of which the first n_other are of other classes."""
+    return _kth_smallest(f[:n_other], k) <= _kth_smallest(f[n_other:], k) + tolerance
+
+
+@njit(cache=True, nogil=True)
+def _nearest_for(f: Array, votes: Bytes, n_other: int, rival: int, n_neighbors: int, tolerance: float) -> Integers:
+    """The K nearest points, ties decided in favour of the class ``rival`` and against the label."""
+    shifted = f.copy()
+    for i in range(f.shape[0]):
+        if i >= n_other:
+            shifted[i] += tolerance
+        elif votes[i] == rival:
+            shifted[i] -= tolerance
+    return np.argsort(shifted)[:n_neighbors]
+
+
+@njit(cache=True, nogil=True)
+def winning_front(f: Array, votes: Bytes, n_other: int, n_neighbors: int, tolerance: float) -> Integers:
+    """K nearest points among which another class has at least as many as the label; empty if there are none.
+
+    votes (n_other,) are the classes of the other-class points.
+    """
+    seen = np.zeros(128, np.bool_)
+    for j in range(n_other):
+        rival = votes[j]
+        if seen[rival]:
+            continue
+        seen[rival] = True
+        nearest = _nearest_for(f, votes, n_other, rival, n_neighbors, tolerance)
+        n_rival, n_label = 0, 0
+        for i in nearest:
+            if i >= n_other:
+                n_label += 1
+            elif votes[i] == rival:
+                n_rival += 1
+        if n_rival >= n_label:
+            return nearest
+    return np.empty(0, np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _vote_possible(votes: Bytes, status: Bytes, n_other: int, low_own: int, places: int) -> bool:
+    """Whether some class can still have as many low points as the label has, when ``places`` more may become low."""
+    if places < 0:
+        return False
+    low, undecided = np.zeros(128, np.int64), np.zeros(128, np.int64)
+    for j in range(n_other):
+        if status[j] == LOW:
+            low[votes[j]] += 1
+        elif status[j] == UNDECIDED:
+            undecided[votes[j]] += 1
+    return (low + np.minimum(undecided, places)).max() >= max(low_own, 1)
+
+
+@njit(cache=True, nogil=True)
+def _undecided_in_front(f: Array, status: Bytes, n_neighbors: int) -> int:
+    """The farthest undecided one of the K nearest points, else the nearest undecided one; -1 for none."""
+    chosen = -1
+    for rank, i in enumerate(np.argsort(f)):
+        if rank >= n_neighbors and chosen >= 0:
+            break
+        if status[i] == UNDECIDED:
+            chosen = i
+    return chosen
+
+
+@njit(cache=True, nogil=True)
+def _rows_bound(values: Array, status: Bytes, missing: int) -> float:
+    """``missing``-th smallest of the ascending row values among the undecided; infinite if there are fewer."""
+    if missing <= 0:
+        return 0.0
+    for j in range(values.shape[0]):
+        if status[j] == UNDECIDED:
+            missing -= 1
+            if missing == 0:
+                return values[j]
+    return np.inf
+
+
+@njit(cache=True, nogil=True)
+def _push(heap: Integers, size: int, bounds: Array, node: int) -> None:
+    position = size
+    heap[position] = node
+    while position > 0:
+        above = (position - 1) // 2
+        if bounds[heap[above]] <= bounds[heap[position]]:
+            return
+        heap[above], heap[position] = heap[position], heap[above]
+        position = above
+
+
+@njit(cache=True, nogil=True)
+def _pop(heap: Integers, size: int, bounds: Array) -> int:
+    """Remove the node with the smallest bound from a heap of ``size`` nodes."""
+    top = heap[0]
+    heap[0] = heap[size - 1]
+    position, size = 0, size - 1
+    while True:
+        child = 2 * position + 1
+        if child >= size:
+            return top
+        if child + 1 < size and bounds[heap[child + 1]] < bounds[heap[child]]:
+            child += 1
+        if bounds[heap[position]] <= bounds[heap[child]]:
+            return top
+        heap[child], heap[position] = heap[position], heap[child]
+        position = child
+
+
+@njit(cache=True, nogil=True)
+def path_status(node: int, parent: Integers, point: Integers, side: Bytes, status: Bytes) -> None:
+    """What a node and those above it have decided, written to status (m,)."""
+    status[:] = UNDECIDED
+    while node > 0:
+        status[point[node]] = side[node]
+        node = parent[node]
+
+
+@njit(cache=True, nogil=True)
+def grow(
+    P: Array,
+    c: Array,
+    D: Array,
+    values: Array,
+    votes: Bytes,
+    n_neighbors: int,
+    plurality: bool,
+    tolerance: float,
+    strict: float,
+    gap: float,
+    max_nodes: int,
+    parent: Integers,
+    point: Integers,
+    side: Bytes,
+    kind: Bytes,
+    split: Integers,
+    bounds: Array,
+    first_pair: Integers,
+    all_pairs: Integers,
+    all_lam: Array,
+    heap: Integers,
+    counts: Integers,
+    best: Array,
+    best_delta: Array,
+) -> int:
+    """Split nodes until none is below the incumbent, the arrays are full, or the tree has ``max_nodes`` nodes.
+
+    Parameters
+    ----------
+    P (m, d), c (m,) : the points, those of other classes first, in ascending order of their row values (n_other,)
+    D (n_other, n_own) : distances ``||p_i - p_j||``; votes (n_other,) : classes, below 128
+    plurality : whether the event is the lost vote, or the lost majority
+    tolerance : difference of moved distances that counts as zero; strict : by how much an incumbent's must differ
+    gap : a node is closed when its bound is at least ``(1 - gap)`` times the incumbent
+    parent, point, side, kind, split, bounds, first_pair : the nodes; ``split`` is the point that splits the node
+    all_pairs (s, 2), all_lam (s,) : active pairs and multipliers of node q, from first_pair[q] to first_pair[q + 1]
+    heap : the open nodes; counts (2,) : number of nodes and of open nodes
+    best (1,), best_delta (d,) : norm of the incumbent and, once one was found here, the incumbent
+
+    Returns
+    -------
+    FINISHED, FULL or BUDGET. All arrays are changed in place, the root must be there.
+    """
+    m, d = P.shape
+    n_other, n_own = D.shape
+    k = (n_neighbors + 1) // 2
+    size = min(d, m) + 1
+    A, b, lam = np.empty((size, d)), np.empty(size), np.zeros(size)
+    pairs = np.zeros((size, 2), np.int64)
+    Q, R = np.empty((size - 1, d)), np.zeros((size - 1, size - 1))
+    delta, f, working = np.empty(d), np.empty(m), np.empty(m, np.int64)
+    rows, margins = np.empty(n_other), np.empty(n_own)
+    status = np.zeros(m, np.int8)
+    n_nodes, n_open = counts[0], counts[1]
+    while n_open > 0 and bounds[heap[0]] < best[0] * (1.0 - gap):
+        counts[0], counts[1] = n_nodes, n_open
+        if n_nodes >= max_nodes:
+            return BUDGET
+        if n_nodes + 2 > parent.shape[0] or first_pair[n_nodes] + 2 * size > all_lam.shape[0]:
+            return FULL
+        node = _pop(heap, n_open, bounds)
+        n_open -= 1
+        kind[node] = SPLIT
+        path_status(node, parent, point, side, status)
+        decided = split[node]
+        for choice in (LOW, HIGH):
+            status[decided] = choice
+            low_other, low_own = 0, 0
+            for i in range(m):
+                if status[i] == LOW:
+                    if i < n_other:
+                        low_other += 1
+                    else:
+                        low_own += 1
+            child = n_nodes
+            n_nodes += 1
+            parent[child], point[child], side[child], split[child] = node, decided, choice, -1
+            start, n_pairs = first_pair[child], first_pair[node + 1] - first_pair[node]
+            first_pair[child + 1] = start
+            closing = best[0] * (1.0 - gap)
+            spare, missing = k - 1 - low_own, k - low_other
+            places = n_neighbors - low_own - low_other
+            if plurality and not _vote_possible(votes, status, n_other, low_own, places):
+                kind[child], bounds[child] = VOTE, np.inf
+                continue
+            rows_bound = _rows_bound(values, status, missing)
+            if rows_bound >= closing:
+                kind[child], bounds[child] = AHEAD, rows_bound
+                continue
+            pairs[:n_pairs] = all_pairs[first_pair[node] : first_pair[node] + n_pairs]
+            lam[:n_pairs] = all_lam[first_pair[node] : first_pair[node] + n_pairs]
+            other_full = places <= 0 if plurality else missing <= 0
+            own_full = spare <= 0 or (plurality and places <= 0)
+            n_pairs, value = solve_cell(
+                P, c, n_other, status, own_full, other_full, 0.0, pairs, lam, n_pairs, A, b, Q, R, delta, f, working,
+                closing, tolerance,
+            )  # fmt: skip
+            all_pairs[start : start + n_pairs] = pairs[:n_pairs]
+            all_lam[start : start + n_pairs] = lam[:n_pairs]
+            first_pair[child + 1] = start + n_pairs
+            bounds[child] = max(bounds[node], value, rows_bound)
+            kind[child] = CELL
+            if value >= closing:
+                continue
+            lost = majority_lost(f, n_other, k, tolerance)
+            front = np.empty(0, np.int64)
+            if lost and plurality:
+                front = winning_front(f, votes, n_other, n_neighbors, tolerance)
+            elif lost:
+                front = np.concatenate((np.argsort(f[:n_other])[:k], n_other + np.argsort(f[n_other:])[: k - 1]))
+            if front.shape[0] > 0:
+                bounds[child] = max(bounds[node], value)
+                _improve(
+                    P, c, n_other, front, plurality, strict, pairs, lam, A, b, Q, R, delta, f, working, value, tolerance,
+                    best, best_delta,
+                )  # fmt: skip
+                continue
+            if lost and plurality:
+                split[child] = _undecided_in_front(f, status, n_neighbors)
+                if split[child] < 0:
+                    kind[child], bounds[child] = VOTE, np.inf
+                    continue
+            else:
+                bound, split[child] = look_ahead(f, D, status, spare, missing, value, closing, 0.0, rows, margins)
+                bounds[child] = max(bounds[child], bound)
+                if bounds[child] >= closing or split[child] < 0:
+                    kind[child] = AHEAD
+                    continue
+            kind[child] = OPEN
+            _push(heap, n_open, bounds, child)
+            n_open += 1
+    counts[0], counts[1] = n_nodes, n_open
+    return FINISHED
+
+
+@njit(cache=True, nogil=True)
+def _improve(
+    P: Array,
+    c: Array,
+    n_other: int,
+    front: Integers,
+    plurality: bool,
+    strict: float,
+    pairs: Integers,
+    lam: Array,
+    A: Array,
+    b: Array,
+    Q: Array,
+    R: Array,
+    delta: Array,
+    f: Array,
+    working: Integers,
+    value: float,
+    tolerance: float,
+    best: Array,
+    best_delta: Array,
+) -> None:
+    """Make the best incumbent of a front: its other-class points before all points that are not in it.
+
+    For the majority only those of the label count. The incumbent wins by ``strict``, so that rounding does not undo it;
+    where that is impossible, because only a tie can be reached, it is the tied solution delta, of norm ``value``.
+    """
+    tied = delta.copy()
+    status = np.zeros(c.shape[0], np.int8)
+    for i in front:
+        status[i] = LOW if i < n_other else FREE
+    _, strict_value = solve_cell(
+        P, c, n_other, status, True, plurality, strict, pairs, lam, 0, A, b, Q, R, delta, f, working, best[0], tolerance
+    )
+    top, bottom = -np.inf, np.inf
+    for i in range(c.shape[0]):
+        if status[i] == LOW:
+            top = max(top, f[i])
+        elif status[i] == UNDECIDED and (plurality or i >= n_other):
+            bottom = min(bottom, f[i])
+    if strict_value < best[0] and top < bottom:
+        best[0] = strict_value
+        best_delta[:] = delta
+    elif value < best[0] * (1.0 - 1e-9):
+        best[0] = value
+        best_delta[:] = tied
