@@ -2,7 +2,7 @@
 
 knn = MahalanobisKNN(n_neighbors=1, metric=metric).fit(X_train, y_train)
 knn.predict(X)                # labels
-knn.exact_radius(X, y)        # RadiusBounds: how far each point can be pushed before the answer may change (K = 1)
+knn.exact_radius(X, y)        # RadiusBounds: how far each point can be pushed before the answer may change
 knn.certified_radius(X, y)    # RadiusBounds: a proven lower bound of that (Theorem 1, any odd K)
 knn.attacked_radius(X, y)     # AttackedBounds: that, and a perturbation that does change the answer
 """
@@ -18,9 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from arml.attacks import ATTACKS, run_attack, sandwich
 from arml.certify.knn_bound import certified_radii
+from arml.certify.knn_exact import CLOSE, Budget
 from arml.certify.norms import NORMS
 from arml.certify.one_nn import exact_radii
 from arml.devices import resolve_device
+from arml.exact import EVENTS, searched_radius
 from arml.geometry import Mahalanobis, as_mahalanobis, sq_dist_matrix, useful_origin
 from arml.inputs import InvalidInputError, checked_box, checked_labels, checked_points
 from arml.radii import AttackedBounds, RadiusBounds, Status
@@ -131,31 +133,50 @@ class MahalanobisKNN:
         y: ArrayLike,
         *,
         box: tuple[float, float] | None = None,
+        event: str = "majority",
+        gap: float = CLOSE,
+        time_limit: float | None = None,
+        max_nodes: int = 1_000_000,
+        proofs: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> RadiusBounds:
-        """Exact minimal adversarial perturbations of the points X (t, d) with labels y (t,), for K = 1.
+        """Exact minimal adversarial perturbations of the points X (t, d) with labels y (t,).
 
-        Solves eq. (13) of *Provably Robust Metric Learning*; see `arml.certify.one_nn`. ``lower`` is proven and
-        ``upper`` attained by ``perturbation``, to a relative gap of at most 1e-6 (status "exact"). Misclassified and
-        tied points have radius 0.
+        ``lower`` is proven and ``upper`` attained by ``perturbation``, to a relative gap of at most 1e-6 (status
+        "exact"). Misclassified points have radius 0. For K = 1 this solves eq. (13) of *Provably Robust Metric
+        Learning* (`arml.certify.one_nn`). For K > 1, which the paper calls intractable, a search by branch and bound
+        brings Theorem 1 and an attack together (`arml.certify.knn_exact`); it can be stopped at any time and returns a
+        `SearchedBounds` whose ``lower`` is never below Theorem 1 (status "time_limit" where a gap is left).
 
         Parameters
         ----------
-        box : optional (low, high) range that every coordinate of the perturbed point must stay in
+        box : optional (low, high) range that every coordinate of the perturbed point must stay in; for K = 1 only
+        event : what counts as an attack if K > 1. "majority": fewer than (K + 1) / 2 of the K nearest neighbours have
+            the label, the event that Theorem 1 bounds. "plurality": another class has as many of them as the label, so
+            that the answer may change. With two classes these are the same, with more "plurality" may be harder
+        gap : relative gap at which the search of a point ends (K > 1)
+        time_limit : seconds per point, None for no limit; max_nodes : size of the tree, which, unlike time, is
+            repeatable (K > 1)
+        proofs : whether to keep what `arml.recheck` needs to check the result (K > 1; with K = 1 it is always kept)
         progress : called with the number of points just finished
 
         Raises
         ------
         InvalidInputError
-            If the classifier is not fitted, the points or labels cannot be used, or the box is empty.
+            If the classifier is not fitted, the points or labels cannot be used, the box is empty, or an option is
+            impossible.
         NotImplementedError
-            If ``n_neighbors`` is not 1.
+            If a box is given for K > 1.
         """
         points = self._test_points(X)
         labels = checked_labels(y, len(points), "y")
-        if self.n_neighbors != 1:
-            raise NotImplementedError(
-                f"exact radii are available for n_neighbors=1, this classifier has n_neighbors={self.n_neighbors}"
+        if self.n_neighbors > 1:
+            if box is not None:
+                raise NotImplementedError("exact radii within a box are available for n_neighbors=1 only")
+            budget = _checked_budget(event, gap, time_limit, max_nodes)
+            attacked = self.attacked_radius(points, labels)
+            return searched_radius(
+                self, points, labels, attacked, event=event, budget=budget, proofs=proofs, progress=progress
             )
         return exact_radii(
             self.metric_,
@@ -298,3 +319,15 @@ class MahalanobisKNN:
             else:
                 nearest = C.topk(self.n_neighbors, dim=1, largest=False).indices
             yield chunk, nearest.cpu().numpy()
+
+
+def _checked_budget(event: str, gap: float, time_limit: float | None, max_nodes: int) -> Budget:
+    if event not in EVENTS:
+        raise InvalidInputError(f"unknown event {event!r}; there are: {', '.join(EVENTS)}")
+    if not 0 <= gap < 1:
+        raise InvalidInputError(f"gap must be at least 0 and below 1, got {gap!r}")
+    if time_limit is not None and not time_limit > 0:
+        raise InvalidInputError(f"time_limit must be a positive number of seconds or None, got {time_limit!r}")
+    if isinstance(max_nodes, bool) or not isinstance(max_nodes, int | np.integer) or max_nodes < 1:
+        raise InvalidInputError(f"max_nodes must be a positive integer, got {max_nodes!r}")
+    return Budget(float(gap), np.inf if time_limit is None else float(time_limit), int(max_nodes))

@@ -144,3 +144,20 @@ class AttackedBounds(RadiusBounds):
                 f"point {i}: the majority is lost at {self.majority[i]!r}, outside of "
                 f"[{self.lower[i]!r}, {self.upper[i]!r}]"
             )
+
+
+@dataclass(frozen=True)
+class SearchedBounds(RadiusBounds):
+    """Bounds that a search has brought together.
+
+    Attributes
+    ----------
+    nodes : (n,) int64, size of each point's search tree; 0 where there was nothing to search
+    """
+
+    nodes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.nodes) != len(self.lower):
+            raise ValueError(f"nodes has {len(self.nodes)} entries for {len(self.lower)} points")

@@ -111,13 +111,13 @@ def _verified(
     """The result with only those perturbations that the classifier confirms, lengthened by a hair where need be."""
     columns = np.searchsorted(knn.classes_, y)
     k = (knn.n_neighbors + 1) // 2
-    changed, radius = _confirmed(result.perturbation, X, box, lambda points, rows: knn.predict(points) != y[rows])
+    changed, radius = confirmed(result.perturbation, X, box, lambda points, rows: knn.predict(points) != y[rows])
     for i in np.flatnonzero(np.isinf(radius)) if result.majority is not None else ():
         changed[i], radius[i] = toward_training_points(knn, X[i], y[i], box)
     refused = int((np.isinf(radius) & (result.perturbation != 0).any(axis=1)).sum())
     majority, majority_radius = None, radius
     if result.majority is not None:
-        majority, lost = _confirmed(
+        majority, lost = confirmed(
             result.majority, X, box, lambda points, rows: knn.votes(points)[np.arange(len(rows)), columns[rows]] < k
         )
         shorter = radius < lost
@@ -168,7 +168,7 @@ def toward_training_points(
     return found[norms.argmin()], float(norms.min())
 
 
-def _confirmed(
+def confirmed(
     perturbation: Array,
     X: Array,
     box: tuple[float, float] | None,

@@ -159,9 +159,9 @@ def _add_crossed(
     for _ in range(_CUTS):
         nearest = -1
         for i in range(f.shape[0]):
-            if status[i] == UNDECIDED and (other_full if i < n_other else own_full):
-                if f[i] < top and (nearest < 0 or f[i] < f[nearest]):
-                    nearest = i
+            full = other_full if i < n_other else own_full
+            if full and status[i] == UNDECIDED and f[i] < top and (nearest < 0 or f[i] < f[nearest]):
+                nearest = i
         if nearest < 0:
             return n
         working[n] = nearest

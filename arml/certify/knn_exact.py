@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arml.certify.cells import UNDECIDED
 from arml.certify.chunks import blas_on_one_thread, class_chunks
 from arml.certify.frame import Frame
 from arml.certify.knn_bound import PointRows, row_bounds
@@ -35,7 +34,7 @@ from arml.certify.leaves import proven_bound
 from arml.certify.norms import sq_distances
 from arml.certify.rounding import UNIT_ROUNDOFF, gamma, magnitudes
 from arml.certify.training_set import TrainingSet
-from arml.certify.tree import FINISHED, FULL, OPEN, grow
+from arml.certify.tree import FINISHED, FULL, grow
 from arml.geometry import Mahalanobis
 
 Array = NDArray[np.float64]
@@ -50,6 +49,8 @@ CLOSE = 4e-7
 # Differences of squared distances that count as zero, and that an incumbent must have, relative to the farthest point.
 _TOLERANCE, _STRICT = 1e-12, 1e-11
 _SLICE = 256
+# A stored proof holds the evidence of the leaves alone.
+_ANCESTORS = 4
 _DOWN, _UP = 1 - 2.0**-48, 1 + 2.0**-48
 
 
@@ -160,7 +161,7 @@ def search_radii(
                 others, values = rows.below(host[1][q], host[2][q], reach * _UP)  # noqa: B023
                 near = _relevant_own(train, own, host[0][q], host[3][q], reach, k)  # noqa: B023
                 search = _PointSearch(train, frame, X_train, X[i], others, values, near, votes)
-                search.run(n_neighbors, plurality, reach, budget)
+                search.run(n_neighbors, plurality, reach, budget, 0 if keep_trees else _ANCESTORS)
                 result.lower[i] = search.lower * frame.unit * _DOWN
                 result.perturbation[i] = search.best_delta * frame.unit
                 result.improved[i] = search.best[0] < reach
@@ -172,16 +173,14 @@ def search_radii(
             with blas_on_one_thread():
                 for _ in pool.map(solve, range(len(chunk))):
                     pass
-    return KNNSearch(
-        result.lower, result.perturbation, result.improved, result.nodes, result.finished, tuple(trees)
-    )
+    return KNNSearch(result.lower, result.perturbation, result.improved, result.nodes, result.finished, tuple(trees))
 
 
 def _relevant_own(train: TrainingSet, own: slice, c: Array, mapped: Array, reach: float, k: int) -> Integers:
     """Same-class rows that can be among the k nearest of their class for some ``||delta|| <= reach``, nearest first.
 
     ``c`` (n,) are the squared distances, ``mapped`` (d,) the test point's ``M x``. A point l stays ahead of i where
-    ``c_i - c_l > 2 reach ||p_i - p_l||``; first the norm is bounded by ``||p_i|| + ||p_l||``, then it is taken as it is.
+    ``c_i - c_l > 2 reach ||p_i - p_l||``; first the norm is bounded by ``||p_i|| + ||p_l||``, then it is taken exactly.
     """
     rows = np.arange(own.start, own.stop)
     if np.isfinite(reach) and len(rows) > k:
@@ -223,7 +222,7 @@ class _PointSearch:
         self.counts = np.array([1, 1])
         self.lower, self.finished = 0.0, False
 
-    def run(self, n_neighbors: int, plurality: bool, reach: float, budget: Budget) -> None:
+    def run(self, n_neighbors: int, plurality: bool, reach: float, budget: Budget, ancestors: int) -> None:
         """Grow the tree within the budget and prove its bound."""
         k = (n_neighbors + 1) // 2
         self._allocate(64)
@@ -250,8 +249,8 @@ class _PointSearch:
         claimed = self.best[0] if self.finished else float(self.bounds[self.heap[0]])
         self.lower = proven_bound(
             self.P, self.c, self.D, self.values, k, self.p_error, self.c_error, float(self.best[0]),
-            float(claimed) * (1 - budget.gap), self.parent, self.point, self.side, self.kind, self.first_pair,
-            self.pairs, self.lam, int(self.counts[0]),
+            float(claimed) * (1 - budget.gap), ancestors, self.parent, self.point, self.side, self.kind,
+            self.first_pair, self.pairs, self.lam, int(self.counts[0]),
         )  # fmt: skip
 
     def tree(self) -> Tree:
@@ -318,6 +317,3 @@ def _from_differences(G: Array, T: Array) -> tuple[Array, Array, float, float]:
         safety * float(np.linalg.norm(P_error, axis=1).max(initial=0.0)) + UNIT_ROUNDOFF,
         safety * float(c_error.max(initial=0.0)) + UNIT_ROUNDOFF * UNIT_ROUNDOFF,
     )
-
-
-__all__ = ["CLOSE", "OPEN", "UNDECIDED", "VERSION", "Budget", "KNNSearch", "Tree", "search_radii"]

@@ -6,7 +6,7 @@ the test point. P and c are computed values whose rows are off by at most ``p_er
 
 For weights w >= 0 on pairs, ``a = sum w (p_h - p_l)`` and ``g = -sum w (c_h - c_l) / 2`` every attack z of the cell has
 ``-a'z >= g``. With the computed a the right-hand side falls by at most ``blur ||z||``; only attacks shorter than the
-``reach`` of interest count, so ``-a'z >= g - blur reach`` and z is at least ``beta = (g - blur reach) / ||a||`` long, and
+``reach`` of interest count, so ``-a'z >= g - blur reach``, z is at least ``beta = (g - blur reach) / ||a||`` long, and
 ``||z||^2 >= beta^2 + ||z - delta||^2`` for ``delta = -beta a / ||a||``, which is all that `lookahead` needs.
 """
 
@@ -16,16 +16,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.cells import LOW, UNDECIDED
+from arml.certify.cells import LOW
 from arml.certify.lookahead import look_ahead
-from arml.certify.tree import AHEAD, CELL, OPEN, SPLIT, VOTE, path_status
+from arml.certify.tree import SPLIT, VOTE, path_status, rows_bound
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Bytes = NDArray[np.int8]
 
 _U = 2.0**-53
-_ANCESTORS = 4
 
 
 @njit(cache=True, nogil=True)
@@ -95,15 +94,7 @@ def _node_bound(
             else:
                 low_own += 1
     missing, spare = k - low_other, k - 1 - low_own
-    bound, left = 0.0, missing
-    if missing > 0:
-        bound = np.inf
-        for j in range(n_other):
-            if status[j] == UNDECIDED:
-                left -= 1
-                if left == 0:
-                    bound = values[j]
-                    break
+    bound = rows_bound(values, status, missing)
     if bound >= reach:
         return reach
     used = slice(first_pair[node], first_pair[node + 1])
@@ -128,6 +119,7 @@ def proven_bound(
     c_error: float,
     reach: float,
     claimed: float,
+    ancestors: int,
     parent: Integers,
     point: Integers,
     side: Bytes,
@@ -144,6 +136,7 @@ def proven_bound(
     P, c, D, values, parent ... all_lam : see `arml.certify.tree.grow`; D and the row values have their own rounding
         included; k = (K + 1) / 2
     p_error, c_error : rounding of P and c; claimed : the bound that the search computed; n_nodes : nodes in use
+    ancestors : how many of a leaf's ancestors may be asked where it shows less than claimed itself
     """
     m, d = P.shape
     p_size = 0.0
@@ -158,12 +151,12 @@ def proven_bound(
             continue
         bound, node = 0.0, leaf
         # What holds for a node holds for those below it, and may say more than they do.
-        for _ in range(_ANCESTORS):
+        for _ in range(1 + ancestors):
             bound = max(
                 bound,
                 _node_bound(
-                    node, P, c, D, values, k, p_error, c_error, p_size, reach, parent, point, side, first_pair, all_pairs,
-                    all_lam, status, delta, rows, margins,
+                    node, P, c, D, values, k, p_error, c_error, p_size, reach, parent, point, side, first_pair,
+                    all_pairs, all_lam, status, delta, rows, margins,
                 ),
             )  # fmt: skip
             if bound >= min(claimed, reach) * (1.0 - 1e-9) or node == 0:
@@ -171,6 +164,3 @@ def proven_bound(
             node = parent[node]
         smallest = min(smallest, bound)
     return smallest
-
-
-LEAVES = (OPEN, CELL, AHEAD, VOTE)

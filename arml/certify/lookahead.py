@@ -6,10 +6,10 @@ length ``value``. It is the projection of the origin onto a convex set that hold
     ||z||^2 >= value^2 + ||z - delta||^2                                                                           (2)
 
 and how far z still is from delta follows from the moved distances f there, as Theorem 1 does at the test point. For an
-undecided other-class point j to become low it must pass all same-class points but those that may be low: it is as far as
-the largest of ``(f_j - f_i) / (2 ||p_i - p_j||)``, the *row value* at delta, over all i but the largest few. At least
-``missing`` more must become low, so the ``missing``-th smallest row value bounds the node. Likewise all same-class
-points that low ones have not passed yet must be passed, but for ``spare`` of them.
+undecided other-class point j to become low it must pass all same-class points but those that may be low: that is as
+far as the largest of ``(f_j - f_i) / (2 ||p_i - p_j||)``, the *row value* at delta, over all i but the largest few. At
+least ``missing`` more must become low, so the ``missing``-th smallest row value bounds the node. Likewise all
+same-class points that low ones have not passed yet must be passed, but for ``spare`` of them.
 """
 
 from __future__ import annotations

@@ -15,13 +15,14 @@ same mistake was made twice. For each point it confirms
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arml.certify.certificate import OneNNCertificate
-from arml.geometry import Mahalanobis
+from arml.certify.knn_certificate import KNNCertificate
+from arml.certify.knn_recheck import recheck_knn
+from arml.certify.verdict import FittedNeighbors, RecheckReport
 from arml.radii import RadiusBounds, Status
 
 Array = NDArray[np.float64]
@@ -31,25 +32,6 @@ Integers = NDArray[np.int64]
 _KKT_TOLERANCE = 1e-5
 # Relative rounding the check itself may add to a bound it recomputes.
 _CHECK_ROUNDING = 1e-9
-
-
-class FittedNeighbors(Protocol):
-    """What `recheck` needs to know of a classifier."""
-
-    X_train_: Array
-    y_train_: Integers
-    metric_: Mahalanobis
-
-
-@dataclass(frozen=True)
-class RecheckReport:
-    """Outcome of `recheck`: ``ok`` (n,) per point, and a sentence for every point that failed."""
-
-    ok: NDArray[np.bool_]
-    problems: tuple[tuple[int, str], ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.ok.all())
 
 
 class _CheckFailedError(Exception):
@@ -78,7 +60,9 @@ def recheck(
     box: tuple[float, float] | None = None,
     gap: float = 1e-6,
 ) -> RecheckReport:
-    """Verify the exact 1-NN radii ``bounds`` of the points X (t, d) with labels y (t,) under the classifier ``knn``.
+    """Verify exact radii ``bounds`` of the points X (t, d) with labels y (t,) under the classifier ``knn``.
+
+    Radii for K > 1 are handed to `arml.certify.knn_recheck`.
 
     Parameters
     ----------
@@ -94,6 +78,8 @@ def recheck(
     """
     points, labels = np.asarray(X, dtype=np.float64), np.asarray(y)
     certificate = bounds.certificate
+    if isinstance(certificate, KNNCertificate):
+        return recheck_knn(knn, X, y, bounds, gap=gap)
     if not isinstance(certificate, OneNNCertificate) or bounds.perturbation is None:
         raise ValueError("this result carries no certificate; only results of exact_radius can be rechecked")
     if not len(points) == len(labels) == len(bounds) == len(certificate.winner):

@@ -91,9 +91,17 @@ def winning_front(f: Array, votes: Bytes, n_other: int, n_neighbors: int, tolera
 
 @njit(cache=True, nogil=True)
 def _vote_possible(votes: Bytes, status: Bytes, n_other: int, low_own: int, places: int) -> bool:
-    """Whether some class can still have as many low points as the label has, when ``places`` more may become low."""
+    """Whether some class can still have as many low points as the label has, when ``places`` more become low.
+
+    Places that other classes cannot fill are filled by the label.
+    """
     if places < 0:
         return False
+    n_undecided = 0
+    for j in range(n_other):
+        if status[j] == UNDECIDED:
+            n_undecided += 1
+    low_own += max(places - n_undecided, 0)
     low, undecided = np.zeros(128, np.int64), np.zeros(128, np.int64)
     for j in range(n_other):
         if status[j] == LOW:
@@ -116,16 +124,21 @@ def _undecided_in_front(f: Array, status: Bytes, n_neighbors: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _rows_bound(values: Array, status: Bytes, missing: int) -> float:
-    """``missing``-th smallest of the ascending row values among the undecided; infinite if there are fewer."""
-    if missing <= 0:
-        return 0.0
+def rows_bound(values: Array, status: Bytes, missing: int) -> float:
+    """What ascending row values (n_other,) say of a node: at least ``missing`` undecided points must still become low.
+
+    That is at least the largest value of a low point and the ``missing``-th smallest of an undecided one, infinite if
+    there are fewer.
+    """
+    bound = 0.0
     for j in range(values.shape[0]):
-        if status[j] == UNDECIDED:
+        if status[j] == LOW:
+            bound = max(bound, values[j])
+        elif status[j] == UNDECIDED:
             missing -= 1
             if missing == 0:
-                return values[j]
-    return np.inf
+                bound = max(bound, values[j])
+    return np.inf if missing > 0 else bound
 
 
 @njit(cache=True, nogil=True)
@@ -220,7 +233,7 @@ def grow(
     pairs = np.zeros((size, 2), np.int64)
     Q, R = np.empty((size - 1, d)), np.zeros((size - 1, size - 1))
     delta, f, working = np.empty(d), np.empty(m), np.empty(m, np.int64)
-    rows, margins = np.empty(n_other), np.empty(n_own)
+    row_steps, margins = np.empty(n_other), np.empty(n_own)
     status = np.zeros(m, np.int8)
     n_nodes, n_open = counts[0], counts[1]
     while n_open > 0 and bounds[heap[0]] < best[0] * (1.0 - gap):
@@ -254,9 +267,9 @@ def grow(
             if plurality and not _vote_possible(votes, status, n_other, low_own, places):
                 kind[child], bounds[child] = VOTE, np.inf
                 continue
-            rows_bound = _rows_bound(values, status, missing)
-            if rows_bound >= closing:
-                kind[child], bounds[child] = AHEAD, rows_bound
+            rows = rows_bound(values, status, missing)
+            if rows >= closing:
+                kind[child], bounds[child] = AHEAD, rows
                 continue
             pairs[:n_pairs] = all_pairs[first_pair[node] : first_pair[node] + n_pairs]
             lam[:n_pairs] = all_lam[first_pair[node] : first_pair[node] + n_pairs]
@@ -269,7 +282,7 @@ def grow(
             all_pairs[start : start + n_pairs] = pairs[:n_pairs]
             all_lam[start : start + n_pairs] = lam[:n_pairs]
             first_pair[child + 1] = start + n_pairs
-            bounds[child] = max(bounds[node], value, rows_bound)
+            bounds[child] = max(bounds[node], value, rows)
             kind[child] = CELL
             if value >= closing:
                 continue
@@ -282,8 +295,8 @@ def grow(
             if front.shape[0] > 0:
                 bounds[child] = max(bounds[node], value)
                 _improve(
-                    P, c, n_other, front, plurality, strict, pairs, lam, A, b, Q, R, delta, f, working, value, tolerance,
-                    best, best_delta,
+                    P, c, n_other, front, plurality, strict, pairs, lam, A, b, Q, R, delta, f, working, value,
+                    tolerance, best, best_delta,
                 )  # fmt: skip
                 continue
             if lost and plurality:
@@ -292,7 +305,7 @@ def grow(
                     kind[child], bounds[child] = VOTE, np.inf
                     continue
             else:
-                bound, split[child] = look_ahead(f, D, status, spare, missing, value, closing, 0.0, rows, margins)
+                bound, split[child] = look_ahead(f, D, status, spare, missing, value, closing, 0.0, row_steps, margins)
                 bounds[child] = max(bounds[child], bound)
                 if bounds[child] >= closing or split[child] < 0:
                     kind[child] = AHEAD

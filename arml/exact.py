@@ -1,0 +1,136 @@
+"""Exact radii of a K-NN classifier: Theorem 1 below, an attack above, and the search that brings the two together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arml.attacks.run import Classifier, confirmed
+from arml.certify.knn_certificate import certificate_of
+from arml.certify.knn_exact import Budget, Tree, search_radii
+from arml.certify.one_nn import EXACT_GAP
+from arml.radii import AttackedBounds, SandwichError, SearchedBounds, Status
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+EVENTS = ("majority", "plurality")
+
+# Relative difference of squared distances below which two points are tied, and relative rounding of a norm.
+_TIE = 1e-11
+_ROUNDING = 1e-9
+
+
+def searched_radius(
+    knn: Classifier,
+    X: Array,
+    y: Integers,
+    attacked: AttackedBounds,
+    *,
+    event: str,
+    budget: Budget,
+    proofs: bool,
+    progress: Callable[[int], None] | None,
+) -> SearchedBounds:
+    """Exact radii of the points X (t, d) with labels y (t,), given what Theorem 1 and an attack know about them.
+
+    Raises
+    ------
+    SandwichError
+        If a perturbation that the classifier confirms is shorter than what is proven.
+    """
+    plurality = event == "plurality"
+    upper, perturbation = attacked.upper.copy(), np.array(attacked.perturbation)
+    if not plurality:
+        upper = attacked.majority.copy()
+        if attacked.majority_perturbation is not None:
+            perturbation = np.array(attacked.majority_perturbation)
+    lower = np.minimum(attacked.lower, upper)
+    open_ = np.flatnonzero((upper > 0) & np.isfinite(attacked.lower))
+    if progress is not None:
+        progress(len(X) - len(open_))
+    votes = np.searchsorted(knn.classes_, knn.y_train_)
+    found = search_radii(
+        knn.metric_, knn.X_train_, votes, int(knn.n_neighbors), X[open_], np.searchsorted(knn.classes_, y[open_]),
+        upper[open_], plurality=plurality, budget=budget, keep_trees=proofs, device=knn.device_,
+        memory_budget=knn.memory_budget, progress=progress,
+    )  # fmt: skip
+    shorter = np.flatnonzero(found.improved)
+    better, norms = _confirmed(knn, found.perturbation[shorter], X[open_[shorter]], y[open_[shorter]], plurality)
+    use = norms < upper[open_[shorter]]
+    perturbation[open_[shorter[use]]], upper[open_[shorter[use]]] = better[use], norms[use]
+    _require_order(found.lower, upper[open_], X[open_], perturbation[open_])
+    lower[open_] = np.minimum(np.maximum(lower[open_], found.lower), upper[open_])
+    nodes = np.zeros(len(X), dtype=np.int64)
+    nodes[open_] = found.nodes
+    status = _statuses(attacked, lower, upper, open_, found.finished, plurality)
+    certificate = None
+    if proofs:
+        trees: list[Tree | None] = [None] * len(X)
+        for place, tree in zip(open_, found.trees, strict=True):
+            trees[place] = tree
+        certificate = certificate_of(trees, int(knn.n_neighbors), plurality=plurality)
+    return SearchedBounds(lower, upper, status, perturbation, certificate, nodes=nodes)
+
+
+def _confirmed(knn: Classifier, perturbation: Array, X: Array, y: Integers, plurality: bool) -> tuple[Array, Array]:
+    """Those perturbations (s, d) after which the classifier has lost the label, or is tied, and their norms."""
+    columns, k = np.searchsorted(knn.classes_, y), (int(knn.n_neighbors) + 1) // 2
+
+    def lost(points: Array, rows: Integers) -> NDArray[np.bool_]:
+        if plurality:
+            return np.asarray(knn.predict(points) != y[rows])
+        return np.asarray(knn.votes(points)[np.arange(len(rows)), columns[rows]] < k)
+
+    result, norms = confirmed(perturbation, X, None, lost)
+    for i in np.flatnonzero(np.isinf(norms)):
+        if _tied(knn, X[i] + perturbation[i], int(y[i]), plurality):
+            result[i], norms[i] = perturbation[i], np.linalg.norm(perturbation[i])
+    return result, norms
+
+
+def _tied(knn: Classifier, point: Array, label: int, plurality: bool) -> bool:
+    """Whether the label has lost at ``point`` (d,) when ties, up to rounding, are decided against it."""
+    K = int(knn.n_neighbors)
+    c = (((knn.X_train_ - point) @ knn.metric_.components.T) ** 2).sum(axis=1)
+    blur = _TIE * float(np.partition(c, K - 1)[:K].max())
+    own = knn.y_train_ == label
+    for rival in np.setdiff1d(knn.classes_, [label]) if plurality else [None]:
+        favoured = knn.y_train_ == rival if plurality else ~own
+        nearest = np.argsort(np.where(own, c + blur, np.where(favoured, c - blur, c)), kind="stable")[:K]
+        n_own = int(own[nearest].sum())
+        if (int(favoured[nearest].sum()) >= n_own) if plurality else n_own < (K + 1) // 2:
+            return True
+    return False
+
+
+def _require_order(lower: Array, upper: Array, X: Array, perturbation: Array) -> None:
+    crossed = np.flatnonzero(lower > upper * (1 + _ROUNDING))
+    if crossed.size:
+        i = int(crossed[0])
+        raise SandwichError(
+            f"a perturbation of norm {upper[i]!r}, confirmed by the classifier, is shorter than the proven bound "
+            f"{lower[i]!r} of the point {X[i].tolist()!r}; one of the two is wrong, so nothing is reported. Please "
+            f"report this as a bug, with the perturbation {perturbation[i].tolist()!r}"
+        )
+
+
+def _statuses(
+    attacked: AttackedBounds,
+    lower: Array,
+    upper: Array,
+    searched: Integers,
+    finished: NDArray[np.bool_],
+    plurality: bool,
+) -> NDArray[np.str_]:
+    status = attacked.status.copy()
+    # A label that wins without a majority has lost the majority from the start.
+    at_once = (upper == 0) & (status != Status.MISCLASSIFIED.value)
+    status[at_once] = Status.EXACT.value if not plurality else Status.TIED.value
+    close = upper[searched] - lower[searched] <= EXACT_GAP * upper[searched]
+    open_ = np.where(finished, Status.BOUNDED.value, Status.TIME_LIMIT.value)
+    status[searched] = np.where(close, Status.EXACT.value, open_)
+    status[searched[np.isinf(lower[searched])]] = Status.UNREACHABLE.value
+    return status
