@@ -80,9 +80,10 @@ def _confirmed(knn: Classifier, perturbation: Array, X: Array, y: Integers, plur
     columns, k = np.searchsorted(knn.classes_, y), (int(knn.n_neighbors) + 1) // 2
 
     def lost(points: Array, rows: Integers) -> NDArray[np.bool_]:
-        if plurality:
-            return np.asarray(knn.predict(points) != y[rows])
-        return np.asarray(knn.votes(points)[np.arange(len(rows)), columns[rows]] < k)
+        votes = knn.votes(points)
+        of_label = votes[np.arange(len(rows)), columns[rows]]
+        votes[np.arange(len(rows)), columns[rows]] = -1
+        return np.asarray(votes.max(axis=1) >= of_label if plurality else of_label < k)
 
     result, norms = confirmed(perturbation, X, None, lost)
     for i in np.flatnonzero(np.isinf(norms)):

@@ -133,7 +133,7 @@ class MahalanobisKNN:
         y: ArrayLike,
         *,
         box: tuple[float, float] | None = None,
-        event: str = "majority",
+        event: str = "plurality",
         gap: float = CLOSE,
         time_limit: float | None = None,
         max_nodes: int = 1_000_000,
@@ -153,7 +153,8 @@ class MahalanobisKNN:
         box : optional (low, high) range that every coordinate of the perturbed point must stay in; for K = 1 only
         event : what counts as an attack if K > 1. "majority": fewer than (K + 1) / 2 of the K nearest neighbours have
             the label, the event that Theorem 1 bounds. "plurality": another class has as many of them as the label, so
-            that the answer may change. With two classes these are the same, with more "plurality" may be harder
+            that the answer may change (a tie of votes is an attack, whichever label `predict` prefers). With two
+            classes these are the same, with more "plurality" may be harder
         gap : relative gap at which the search of a point ends (K > 1)
         time_limit : seconds per point, None for no limit; max_nodes : size of the tree, which, unlike time, is
             repeatable (K > 1)

@@ -50,7 +50,7 @@ def test_every_method_composes_and_its_learner_is_built(method: str) -> None:
 
 @pytest.mark.parametrize("evaluation", options("evaluation"))
 def test_every_evaluation_composes_and_exists(evaluation: str) -> None:
-    config = compose_run(f"evaluation={evaluation}", "dataset=toy")
+    config = compose_run(f"evaluation={evaluation}", "dataset=toy", "k=3" if evaluation == "exact_knn" else "k=1")
     assert type(config.evaluation) is EVALUATION_SCHEMAS[evaluation]
     assert evaluation in EVALUATIONS
 
@@ -134,7 +134,7 @@ def test_the_grid_can_be_given() -> None:
         ("~k", "keys cannot be added or deleted"),
         ("method=armll", r"method=armll: unknown method 'armll'; did you mean 'arml'\? Valid: arml, euclidean"),
         ("dataset=minst", r"dataset=minst: unknown dataset 'minst'; did you mean 'mnist'\? Valid: digits"),
-        ("evaluation=exact", r"unknown evaluation 'exact'; did you mean 'exact_1nn'\?"),
+        ("evaluation=exact", r"unknown evaluation 'exact'; did you mean 'exact_(1nn|knn)'\?"),
         ("experiment=tabel1", r"unknown experiment 'tabel1'; did you mean 'table1'\?"),
         ("method=null", "unknown method 'null'"),
         ("method=arml method.loss=negativ", r"method\.loss=negativ: .*did you mean 'negative'\? Valid: exponential"),
@@ -146,7 +146,7 @@ def test_the_grid_can_be_given() -> None:
         ("k=-1", "k=-1: must be an odd"),
         ("k=three", "k=three: must be an odd"),
         ("k=null", "k=null: must be an odd"),
-        ("k=11", "k=11: evaluation=exact_1nn is exact for one neighbour only; it needs k=1"),
+        ("k=11", "k=11: evaluation=exact_1nn is exact for one neighbour only; use evaluation=exact_knn, or k=1"),
         ("radii=[0,-0.1]", r"radii=\[0\.0, -0\.1\]: must be a non-empty list"),
         ("radii=[0,0.2,0.1]", "each greater than the one before"),
         ("radii=[]", "non-empty"),

@@ -7,7 +7,7 @@ products and the arguments in `arml.certify.knn_certificate`. It shares no code 
 * the proof's tree covers everything: a node is split into the two sides of one point, which was undecided there;
 * ``lower`` holds at every leaf, and for every other-class training point the proof does not mention.
 
-Written for numpy and for reading; every bound computed here is lowered by ``1e-9`` for its own rounding.
+Written for numpy and for reading; what is claimed may exceed it by ``1e-9`` of itself, the rounding of the check.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _check_rest(view: _View, own: Booleans, mentioned: Integers, k: int, lower: 
     for count in (4 * k, len(same)):
         if not rows.size:
             return
-        rows = rows[_row_values(view, rows, same[:count], k) * (1 - _ROUNDING) < lower * (1 - _ROUNDING)]
+        rows = rows[_row_values(view, rows, same[:count], k) < lower * (1 - _ROUNDING)]
     _require(not rows.size, f"nothing shows that training point {rows[:1].tolist()} cannot be among the nearest")
 
 
@@ -221,7 +221,7 @@ class _TreeCheck:
         Other-class points that cost at least ``lower`` by themselves cannot be low in such an attack.
         """
         low, undecided, own = states == 1, states == 0, self.own
-        able = ~own & (self.rows * (1 - _ROUNDING) < self.lower * (1 - _ROUNDING))
+        able = ~own & (self.rows < self.lower * (1 - _ROUNDING))
         n_own, n_other = (low & own).sum(axis=1), (low & ~own).sum(axis=1)
         n_able = (undecided & able).sum(axis=1)
         hopeless = (n_own > self.k - 1) | (n_other + n_able < self.k) | (low & ~own & ~able).any(axis=1)

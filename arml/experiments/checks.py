@@ -78,7 +78,11 @@ def _check_names(config: RunConfig) -> None:
 def _check_evaluation(config: RunConfig) -> None:
     evaluation = config.evaluation
     if isinstance(evaluation, Exact1NNConfig) and config.k != 1:
-        raise UsageError(f"k={config.k}: evaluation=exact_1nn is exact for one neighbour only; it needs k=1")
+        raise UsageError(
+            f"k={config.k}: evaluation=exact_1nn is exact for one neighbour only; use evaluation=exact_knn, or k=1"
+        )
+    if config.evaluation.name == "exact_knn" and config.k == 1:
+        raise UsageError("k=1: evaluation=exact_knn is for more neighbours; evaluation=exact_1nn is exact and faster")
     if isinstance(evaluation, BoundaryGridConfig) and config.dataset.name != "toy":
         raise UsageError(
             f"dataset={config.dataset.name}: evaluation=boundary_grid draws a plane and needs a dataset with two "

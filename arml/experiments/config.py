@@ -186,6 +186,17 @@ class Exact1NNConfig(EvaluationConfig):
 
 
 @dataclass
+class ExactKNNConfig(EvaluationConfig):
+    """Exact radii for K > 1, by a search of at most ``max_nodes`` nodes a point; ``proofs`` are large, and off."""
+
+    name: str = "exact_knn"
+    kind: str = "exact"
+    event: str = _one_of("plurality", ("plurality", "majority"))
+    max_nodes: int = _at_least(1, 20_000)
+    proofs: bool = False
+
+
+@dataclass
 class CertifiedKNNConfig(EvaluationConfig):
     """Proven lower bounds for any odd K (Theorem 1); ``norm`` is that of the perturbation."""
 
@@ -288,6 +299,7 @@ EVALUATION_SCHEMAS: Mapping[str, type[EvaluationConfig]] = {
     schema().name: schema
     for schema in (
         Exact1NNConfig,
+        ExactKNNConfig,
         CertifiedKNNConfig,
         LocalSearchConfig,
         BoundaryAttackConfig,

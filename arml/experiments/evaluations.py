@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arml.attacks import DECISION_BASED_VERSION, local_search
-from arml.certify import knn_bound, one_nn
+from arml.certify import KNNCertificate, knn_bound, knn_exact, one_nn
 from arml.datasets import Dataset
 from arml.experiments.config import (
     BoundaryGridConfig,
     CertifiedKNNConfig,
     DecisionBasedConfig,
     Exact1NNConfig,
+    ExactKNNConfig,
     LocalSearchConfig,
     RunConfig,
     parameters,
@@ -25,10 +26,11 @@ from arml.experiments.config import (
 from arml.experiments.progress import progress_bar, say
 from arml.learners import StoredMetric
 from arml.neighbors import MahalanobisKNN
-from arml.radii import AttackedBounds, RadiusBounds
+from arml.radii import AttackedBounds, RadiusBounds, SearchedBounds
 
 POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
 ATTACK_COLUMNS = (*POINT_COLUMNS, "majority", "queries")
+SEARCH_COLUMNS = (*POINT_COLUMNS, "nodes")
 
 #: Bump when the numbers of the boundary grid change.
 GRID_VERSION = 1
@@ -78,6 +80,30 @@ def exact_1nn(inputs: Inputs, folder: Path) -> None:
         arrays |= bounds.certificate.arrays()
     present = {name: array for name, array in arrays.items() if array is not None}
     np.savez_compressed(folder / "witness.npz", allow_pickle=False, **present)
+
+
+def exact_knn(inputs: Inputs, folder: Path) -> None:
+    """Exact radii of the evaluation subset for K > 1: ``points.csv``, and the perturbations in ``perturbation.npz``.
+
+    With proofs these lie in ``witness.npz``, beside what `arml.recheck` needs.
+    """
+    config, data = inputs.config, inputs.data
+    evaluation = config.evaluation
+    assert isinstance(evaluation, ExactKNNConfig)
+    X, y = data.evaluation_subset(config.n_eval, config.seed)
+    index = data.evaluation_indices(config.n_eval, config.seed)
+    knn = _classifier(inputs)
+    with progress_bar(f"{data.name} {config.method.name}: exact radii, K = {config.k}", len(y)) as advance:
+        bounds = knn.exact_radius(
+            X, y, event=evaluation.event, max_nodes=evaluation.max_nodes, proofs=evaluation.proofs, progress=advance
+        )
+    _write_points(folder / "points.csv", index, y, knn.predict(X), bounds)
+    assert bounds.perturbation is not None
+    arrays: dict[str, NDArray[np.generic]] = {"index": index, "perturbation": bounds.perturbation}
+    if isinstance(bounds.certificate, KNNCertificate):
+        np.savez_compressed(folder / "witness.npz", allow_pickle=False, **arrays, **bounds.certificate.arrays())
+    else:
+        np.savez_compressed(folder / "perturbation.npz", allow_pickle=False, **arrays)
 
 
 def certified_knn(inputs: Inputs, folder: Path) -> None:
@@ -163,6 +189,9 @@ def _write_points(
     ids = (index.tolist(), label.tolist(), prediction.tolist())
     values = [bounds.lower.tolist(), bounds.upper.tolist(), bounds.status.tolist()]
     header: tuple[str, ...] = POINT_COLUMNS
+    if isinstance(bounds, SearchedBounds):
+        values.append(bounds.nodes.tolist())
+        header = SEARCH_COLUMNS
     if isinstance(bounds, AttackedBounds):
         values += [bounds.majority.tolist(), bounds.queries.tolist()]
         header = ATTACK_COLUMNS
@@ -192,10 +221,11 @@ _DECISION_BASED = {"attacks.decision_based": DECISION_BASED_VERSION}
 
 EVALUATIONS: Mapping[str, Evaluation] = {
     "exact_1nn": Evaluation("radii", {"certify.one_nn": one_nn.VERSION}, _point_settings, exact_1nn),
-    "certified_knn": Evaluation("radii", _CERTIFIED, _point_settings, certified_knn),
-    "local_search": Evaluation(
-        "radii", _CERTIFIED | {"attacks.local_search": local_search.VERSION}, _attack_settings, attack
+    "exact_knn": Evaluation(
+        "radii", _CERTIFIED | _LOCAL_SEARCH | {"certify.knn_exact": knn_exact.VERSION}, _point_settings, exact_knn
     ),
+    "certified_knn": Evaluation("radii", _CERTIFIED, _point_settings, certified_knn),
+    "local_search": Evaluation("radii", _CERTIFIED | _LOCAL_SEARCH, _attack_settings, attack),
     "boundary": Evaluation("radii", _CERTIFIED | _DECISION_BASED, _attack_settings, attack),
     "hopskipjump": Evaluation("radii", _CERTIFIED | _DECISION_BASED, _attack_settings, attack),
     "boundary_grid": Evaluation("boundary", {"evaluations.grid": GRID_VERSION}, _grid_settings, boundary_grid),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arml.certify import OneNNCertificate, RecheckReport, recheck
+from arml.certify import KNNCertificate, OneNNCertificate, RecheckReport, recheck
 from arml.datasets import load_dataset
 from arml.learners import load_metric
 from arml.neighbors import MahalanobisKNN
@@ -48,7 +48,7 @@ def recheck_record(folder: Path, data_root: str | None = None) -> RecheckReport:
     X, y = data.X_test[index], data.y_test[index]
     if not np.array_equal(labels, y):
         raise UnverifiableRecordError(f"{folder}: points.csv has other labels than the test part of {data.name}")
-    knn = MahalanobisKNN(n_neighbors=1, metric=metric).fit(data.X_train, data.y_train)
+    knn = MahalanobisKNN(n_neighbors=int(record["evaluation"]["k"]), metric=metric).fit(data.X_train, data.y_train)
     box = record["evaluation"].get("box")
     return recheck(knn, X, y, bounds, box=None if box is None else (box[0], box[1]))
 
@@ -68,6 +68,6 @@ def _read_bounds(folder: Path) -> tuple[np.ndarray, np.ndarray, RadiusBounds]:
         np.array([float(point["upper"]) for point in points]),
         np.array([point["status"] for point in points]),
         arrays.pop("perturbation"),
-        OneNNCertificate.from_arrays(arrays),
+        (KNNCertificate if "setting" in arrays else OneNNCertificate).from_arrays(arrays),
     )
     return index, labels, bounds

@@ -212,7 +212,7 @@ def _counts(claims: pd.DataFrame, spec: TableSpec) -> list[str]:
     several = len(spec.kinds) > 1
     proven = claims[claims["kind"].isin(PROVEN_KINDS)]
     better = int((proven["direction"] == "better").sum())
-    which = " and ".join(kind.name for kind in spec.kinds if not kind.is_attack) + " " if several else ""
+    which = " and ".join(kind.name for kind in spec.kinds if kind.paper and not kind.is_attack) + " " if several else ""
     verdicts = [verdict.value for verdict in Verdict]
     words = ["better", "worse", *(["smaller", "larger"] if several else [])]
     more_heads, more_rules = (["Kind", "n"], [":--", "--:"]) if several else ([], [])

@@ -26,9 +26,11 @@ SCHEMA = 1
 POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
 #: What an attack may add: the norm at which the own class lost its majority of the neighbours, and the queries spent.
 ATTACK_COLUMNS = ("majority", "queries")
+#: What a search adds: the size of its tree.
+SEARCH_COLUMNS = ("nodes",)
 
 _STATUSES = frozenset(status.value for status in Status)
-_POINT_TYPES: dict[str, type] = dict.fromkeys(("index", "label", "prediction", "queries"), int)
+_POINT_TYPES: dict[str, type] = dict.fromkeys(("index", "label", "prediction", "queries", "nodes"), int)
 _POINT_TYPES |= dict.fromkeys(("lower", "upper", "majority"), float)
 
 
@@ -52,6 +54,7 @@ class RadiiRecord:
     box : bounds [low, high] that perturbed points had to keep, or None
     norm : order of the norm that the radii are measured in
     start : where the attack started, or None for its default
+    event : what counts as an attack, "majority" or "plurality", or None where the evaluation leaves no choice
     steps : steps of the attack, or None where the evaluation has none or left them at their default
     params : the learner's parameters
     fit_report : what the learner said about its fit; may be empty
@@ -75,6 +78,7 @@ class RadiiRecord:
     box: tuple[float, ...] | None
     norm: float
     start: str | None
+    event: str | None
     steps: int | None
     params: Mapping[str, object]
     fit_report: Mapping[str, object]
@@ -142,6 +146,7 @@ def read_radii_record(folder: Path) -> RadiiRecord:
         box=None if evaluation.get("box") is None else tuple(map(float, _field(evaluation, "box", list))),
         norm=float(str(evaluation.get("norm") or 2)),
         start=None if evaluation.get("start") is None else _field(evaluation, "start", str),
+        event=None if evaluation.get("event") is None else _field(evaluation, "event", str),
         steps=None if evaluation.get("steps") is None else _field(evaluation, "steps", int),
         params=_section(method, "params"),
         fit_report=_section(metric, "fit_report") if metric.get("fit_report") else {},
@@ -234,10 +239,10 @@ def _read_points(path: Path) -> pd.DataFrame:
         points = parse_csv(path.read_text(encoding="utf-8"), _POINT_TYPES)
     except (ValueError, OverflowError) as error:
         raise DamagedRecordError(f"points.csv cannot be read ({error})") from error
-    if tuple(points.columns) not in (POINT_COLUMNS, POINT_COLUMNS + ATTACK_COLUMNS):
+    if tuple(points.columns) not in [POINT_COLUMNS + more for more in ((), ATTACK_COLUMNS, SEARCH_COLUMNS)]:
         raise DamagedRecordError(
             f"points.csv has columns {', '.join(points.columns)}, not {', '.join(POINT_COLUMNS)}, "
-            f"with or without {', '.join(ATTACK_COLUMNS)}"
+            f"with or without {', '.join(ATTACK_COLUMNS)} or {', '.join(SEARCH_COLUMNS)}"
         )
     if points.empty:
         raise DamagedRecordError("points.csv holds no points")

@@ -60,7 +60,7 @@ def seen_from(x, X, G):
 
 
 def random_problem(rng, *, n_max=12):
-    """Points, labels, a factor of M (often singular), a test point and its label; sometimes with ties and duplicates."""
+    """Points, labels, a factor of M (often singular), a test point and its label; at times with ties and duplicates."""
     n, d, n_classes = int(rng.integers(6, n_max + 1)), int(rng.integers(1, 5)), int(rng.integers(2, 5))
     X, x = rng.normal(size=(n, d)), rng.normal(size=d)
     if rng.random() < 0.3:

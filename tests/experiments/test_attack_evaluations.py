@@ -15,8 +15,9 @@ from arml.attacks import run as attacks
 from arml.datasets import load_dataset
 from arml.experiments.config import METHODS, DatasetConfig, RunConfig
 from arml.experiments.errors import UsageError
-from arml.experiments.evaluations import ATTACK_COLUMNS, EVALUATIONS, POINT_COLUMNS, attacked_points
+from arml.experiments.evaluations import ATTACK_COLUMNS, EVALUATIONS, POINT_COLUMNS, SEARCH_COLUMNS, attacked_points
 from arml.experiments.pipeline import Outcome, evaluation_address, run
+from arml.experiments.verify import recheck_record, records_with_proofs
 from arml.neighbors import MahalanobisKNN
 from arml.reports.published import paper_radii
 from arml.reports.records import read_radii_record
@@ -50,6 +51,7 @@ def classifier() -> tuple[MahalanobisKNN, np.ndarray, np.ndarray]:
     ("name", "kind", "rest"),
     [
         ("certified_knn", "certified", {"norm": "2"}),
+        ("exact_knn", "exact", {"event": "plurality", "max_nodes": 20_000, "proofs": False}),
         ("local_search", "local_search", {"box": None}),
         ("boundary", "boundary", {"steps": 25_000, "start": None, "box": [0.0, 1.0]}),
         ("hopskipjump", "hopskipjump", {"steps": 64, "start": None, "box": [0.0, 1.0]}),
@@ -78,6 +80,9 @@ def test_table_2_is_composed_with_the_papers_settings() -> None:
         ("evaluation=certified_knn k=4", "k=4: must be an odd"),
         ("evaluation=certified_knn evaluation.norm=3", r"evaluation\.norm=3: unknown value '3'\. Valid: 1, 2, inf"),
         ("evaluation=certified_knn evaluation.steps=3", r"evaluation\.steps: unknown key for evaluation=certified_knn"),
+        ("evaluation=exact_knn k=1", "evaluation=exact_knn is for more neighbours"),
+        ("evaluation=exact_knn k=3 evaluation.event=vote", r"evaluation\.event=vote: unknown value 'vote'"),
+        ("evaluation=exact_knn k=3 evaluation.max_nodes=0", r"evaluation\.max_nodes=0: must be a whole number"),
         ("evaluation=local_search evaluation.steps=3", r"evaluation\.steps: unknown key for evaluation=local_search"),
         ("evaluation=local_search evaluation.box=[1,1]", r"evaluation\.box=.*: must be two finite numbers"),
         ("evaluation=boundary evaluation.steps=0", r"evaluation\.steps=0: must be a whole number of at least 1"),
@@ -145,7 +150,27 @@ def test_the_attack_is_recorded_with_its_perturbations(tmp_path: Path, classifie
     assert settings.get("box") is None
 
 
-@pytest.mark.parametrize("name", ["certified_knn", "local_search"])
+@pytest.mark.parametrize("proofs", [False, True])
+def test_exact_radii_are_recorded_and_rechecked_from_the_record(tmp_path: Path, classifier, proofs: bool) -> None:
+    knn, X, y = classifier
+    arguments = ("evaluation=exact_knn", f"evaluation.proofs={proofs}", f"output.runs={tmp_path}")
+    outcome = run(compose_run(*SMALL, *arguments))
+    folder = outcome.record.folder
+    assert tuple(points(outcome)[0]) == SEARCH_COLUMNS == (*POINT_COLUMNS, "nodes")
+    bounds = knn.exact_radius(X, y, max_nodes=20_000)
+    for name in ("upper", "nodes"):
+        assert column(outcome, name) == getattr(bounds, name).tolist()
+    np.testing.assert_allclose(column(outcome, "lower"), bounds.lower, rtol=1e-6)
+    record = read_radii_record(folder)
+    assert (record.evaluation, record.kind, record.k, record.event) == ("exact_knn", "exact", 11, "plurality")
+    assert (folder / "witness.npz").exists() == proofs
+    assert (folder / "perturbation.npz").exists() != proofs
+    assert list(records_with_proofs(tmp_path)) == ([folder] if proofs else [])
+    if proofs:
+        assert recheck_record(folder)
+
+
+@pytest.mark.parametrize("name", ["certified_knn", "exact_knn", "local_search"])
 def test_a_finished_run_is_found_without_computing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     arguments = ("dataset=toy", "k=3", "n_eval=5", "device=cpu", f"evaluation={name}", f"output.runs={tmp_path}")
     first = run(compose_run(*arguments))
