@@ -24,6 +24,7 @@ from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import DEMO, TABLES, Chosen, TableSpec, choose_records
 from arml.reports.style import paper_style, save
 from arml.reports.tables import build_table, summary, table_csv
+from arml.reports.tightness import write_tightness
 
 PARTS = ("tables", "figures", "claims")
 
@@ -47,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SandwichError as error:
             failed = True
             say(f"{spec.name} is not written, because its records contradict each other:\n{error}")
+    if any(spec.name == "table2" for spec in specs) and not failed:
+        lines += wrote(
+            write_tightness([r for r in records if r.dataset in _datasets(specs)], options.out, options.only)
+        )
     if "figures" in options.only and any(spec.name == "table1" for spec in specs):
         boundaries = read_boundary_records(options.runs, say)
         lines += wrote(write_figure1(boundaries, options.out / "figures")) if boundaries else []
@@ -105,6 +110,10 @@ def report(spec: TableSpec, records: Sequence[RadiiRecord], options: argparse.Na
 def wrote(files: Sequence[Path]) -> list[str]:
     """A line for each file written."""
     return [f"wrote {path}" for path in files]
+
+
+def _datasets(specs: Sequence[TableSpec]) -> set[str]:
+    return {name for spec in specs for name in spec.datasets}
 
 
 def write_tables(table: pd.DataFrame, chosen: Chosen, spec: TableSpec, folder: Path, name: str = "") -> list[Path]:

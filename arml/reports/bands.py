@@ -29,6 +29,9 @@ _NEUTRAL = "0.35"
 _CERTIFIED: dict[str, Any] = {"linewidth": 1.4}
 _ATTACKED: dict[str, Any] = {"linewidth": 0.8}
 _DASHED: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2))}
+#: Exact radii, where there are any, between the two.
+_EXACT = "exact"
+_TRUTH: dict[str, Any] = {"linewidth": 0.9, "color": "#000000", "linestyle": (0, (1, 1))}
 _PRINTED = {"certified": "o", _SHOWN_ATTACK: "D"}
 _PATCH = 0.22
 #: Entries of the legend in a row, for each number of panels in a row.
@@ -102,6 +105,8 @@ def draw_bands(
     for radii, look in ((certified, _CERTIFIED), (attacked, _ATTACKED)):
         if radii is not None:
             panel.step(*error_curve(radii, end), where="post", color=color, **look)
+    if _EXACT in records and len(records) > 1:
+        panel.step(*error_curve(records[_EXACT].points["lower"], end), where="post", **_TRUTH)
     attacks = [kind.name for kind in spec.kinds if kind.is_attack and kind.name in records]
     if _SHOWN_ATTACK in attacks and len(attacks) > 1:
         panel.step(*error_curve(records[_SHOWN_ATTACK].points["upper"], end), where="post", color=color, **_DASHED)
@@ -158,6 +163,8 @@ def _legend_handles(spec: TableSpec, kinds: Sequence[str], printed: bool) -> lis
         if handles:
             handles.append(Patch(facecolor=_NEUTRAL, alpha=_PATCH, linewidth=0, label="gap"))
         handles.append(Line2D([], [], color=_NEUTRAL, label=label, **_ATTACKED))
+    if _EXACT in kinds and len(kinds) > 1:
+        handles.append(Line2D([], [], label="exact", **_TRUTH))
     if len(attacks) > 1 and _SHOWN_ATTACK in kinds:
         handles.append(Line2D([], [], color=_NEUTRAL, label=spec.kind(_SHOWN_ATTACK).title, **_DASHED))
     if printed:

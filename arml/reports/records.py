@@ -59,6 +59,7 @@ class RadiiRecord:
     params : the learner's parameters
     fit_report : what the learner said about its fit; may be empty
     created : when the run finished
+    wall_seconds : how long it took; NaN where that was not recorded
     points : one row per evaluated point, columns `POINT_COLUMNS` and, for most attacks, `ATTACK_COLUMNS`
     """
 
@@ -83,6 +84,7 @@ class RadiiRecord:
     params: Mapping[str, object]
     fit_report: Mapping[str, object]
     created: datetime
+    wall_seconds: float
     points: pd.DataFrame
 
 
@@ -151,6 +153,7 @@ def read_radii_record(folder: Path) -> RadiiRecord:
         params=_section(method, "params"),
         fit_report=_section(metric, "fit_report") if metric.get("fit_report") else {},
         created=_created(record),
+        wall_seconds=_wall_seconds(record),
         points=points,
     )
 
@@ -288,6 +291,11 @@ def _section(record: Mapping[str, object], name: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise DamagedRecordError(f"record.json has no section {name!r}")
     return value
+
+
+def _wall_seconds(record: Mapping[str, object]) -> float:
+    value = _section(record, "provenance").get("wall_seconds")
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _created(record: Mapping[str, object]) -> datetime:

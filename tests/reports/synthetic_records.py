@@ -35,6 +35,7 @@ def write_radii(
     majority: np.ndarray | None = None,
     index: np.ndarray | None = None,
     status: list[str] | None = None,
+    nodes: np.ndarray | None = None,
     evaluation: str = "exact_1nn",
     kind: str = "exact",
     settings: Mapping[str, object] | None = None,
@@ -53,7 +54,7 @@ def write_radii(
     """Write one record of radii below ``runs`` and return its folder; ``radii`` are the lower bounds."""
     folder = runs / "radii" / "new"
     folder.mkdir(parents=True)
-    write_points(folder / "points.csv", radii, upper, majority, index, status)
+    write_points(folder / "points.csv", radii, upper, majority, index, status, nodes)
     method_section = {"name": method, "params": dict(params or {}), "random_state": seed}
     evaluated = {
         "name": evaluation, "kind": kind, "k": k, "n_eval": n_eval, "seed": seed, "box": box, **(settings or {}),
@@ -83,15 +84,19 @@ def write_points(
     majority: np.ndarray | None,
     index: np.ndarray | None,
     status: list[str] | None,
+    nodes: np.ndarray | None,
 ) -> None:
-    """points.csv; with ``majority`` in the form of an attack's."""
+    """points.csv; with ``majority`` in the form of an attack's, with ``nodes`` in that of a search's."""
     upper = lower if upper is None else upper
     statuses = status or ["misclassified" if radius == 0 else "exact" for radius in upper]
     columns = [index if index is not None else np.arange(len(lower)), statuses, lower, upper]
-    lines = ["index,label,prediction,lower,upper,status" + ("" if majority is None else ",majority,queries")]
+    more = ",majority,queries" if majority is not None else ",nodes" if nodes is not None else ""
+    lines = ["index,label,prediction,lower,upper,status" + more]
     for row, (i, word, low, high) in enumerate(zip(*columns, strict=True)):
         line = f"{i},1,{2 if word == 'misclassified' else 1},{float(low)!r},{float(high)!r},{word}"
-        lines.append(line if majority is None else f"{line},{float(majority[row])!r},{row}")
+        if majority is not None:
+            line += f",{float(majority[row])!r},{row}"
+        lines.append(line if nodes is None else f"{line},{int(nodes[row])}")
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -102,6 +107,10 @@ def write_kind(runs: Path, dataset: str, method: str, kind: str, radii: np.ndarr
         status = ["misclassified" if radius == 0 else "bounded" for radius in radii]
         given = {"upper": np.full(n, np.inf), "status": status, "evaluation": "certified_knn"}
         return write_radii(runs, dataset, method, radii, kind=kind, k=11, n_eval=n, **given | more)
+    if kind == "exact":
+        status = ["misclassified" if radius == 0 else "exact" for radius in radii]
+        given = {"upper": radii, "status": status, "nodes": np.full(n, 7), "settings": {"event": "plurality"}}
+        return write_radii(runs, dataset, method, radii, evaluation="exact_knn", k=11, n_eval=n, **given | more)
     status = ["misclassified" if radius == 0 else "bounded" for radius in radii]
     given = {
         "upper": radii, "majority": radii, "status": status, "evaluation": kind, "n_eval": n,

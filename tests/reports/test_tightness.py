@@ -1,0 +1,107 @@
+"""Exact radii beside Table 2: the ratios, the shares, the figure, and which records are compared."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_records import write_kind
+
+from arml.radii import SandwichError
+from arml.reports.bands import bands_figure
+from arml.reports.records import read_radii_records
+from arml.reports.sandwich import check_sandwich
+from arml.reports.selection import TABLE2, choose_records
+from arml.reports.style import paper_style
+from arml.reports.tables import build_table
+from arml.reports.tightness import comparisons, tightness_figure, tightness_markdown, tightness_table, write_tightness
+
+
+def read(runs):
+    return read_radii_records(runs, pytest.fail)
+
+
+def write_all(runs, exact, **more):
+    write_kind(runs, "usps", "arml", "certified", 0.9 * exact)
+    write_kind(runs, "usps", "arml", "local_search", 1.1 * exact)
+    write_kind(runs, "usps", "arml", "boundary", 1.5 * exact[:100], index=np.arange(100))
+    return write_kind(runs, "usps", "arml", "exact", exact, **more)
+
+
+@pytest.fixture
+def exact():
+    return np.r_[np.zeros(50), np.linspace(0.1, 2.0, 950)]
+
+
+def test_ratios_are_taken_point_by_point_to_the_exact_radius(runs, exact):
+    write_all(runs, exact)
+    [row] = tightness_table(comparisons(read(runs))).to_dict("records")
+    assert (row["dataset"], row["method"], row["k"], row["n_correct"]) == ("usps", "arml", 11, 950)
+    assert (row["exact"], row["gap_left"], row["nodes"], row["boundary_points"]) == (1.0, 0.0, 7.0, 100)
+    assert row["certified"] == pytest.approx(0.9)
+    assert row["local_search"] == pytest.approx(1.1)
+    assert row["boundary"] == pytest.approx(1.5)
+    assert row["gap_before"] == pytest.approx(0.2 / 1.1)
+
+
+def test_points_that_are_only_bounded_count_for_the_gap_alone(runs, exact):
+    upper = exact.copy()
+    upper[-95:] *= 2
+    status = ["misclassified"] * 50 + ["exact"] * 855 + ["time_limit"] * 95
+    write_all(runs, exact, upper=upper, status=status)
+    [row] = tightness_table(comparisons(read(runs))).to_dict("records")
+    assert row["exact"] == pytest.approx(0.9)
+    assert row["gap_left"] == pytest.approx(0.5)
+    assert row["certified"] == pytest.approx(0.9)
+    assert "| USPS | ARML | 11 | 950 | 90.0% | 50.0% |" in tightness_markdown(pd.DataFrame([row]))
+
+
+def test_only_records_of_the_same_question_are_compared(runs, exact):
+    write_kind(runs, "usps", "arml", "exact", exact)
+    write_kind(runs, "usps", "arml", "certified", 0.9 * exact, metric="3")
+    write_kind(runs, "usps", "arml", "local_search", 1.1 * exact, seed=7)
+    write_kind(runs, "usps", "nca", "local_search", 1.1 * exact, metric="4")
+    [item] = comparisons(read(runs))
+    assert not item.ratios
+    assert np.isnan(item.gap_before)
+    assert "— | — | — |" in tightness_markdown(tightness_table([item]))
+    assert not any("figures" in str(path) for path in write_tightness(read(runs), runs / "out", ["tables", "figures"]))
+
+
+def test_figure_has_a_panel_per_dataset_and_every_ratio_in_it(runs, exact):
+    write_all(runs, exact)
+    write_kind(runs, "splice", "nca", "exact", exact)
+    write_kind(runs, "splice", "nca", "certified", 0.5 * exact)
+    with paper_style():
+        figure = tightness_figure(comparisons(read(runs)))
+    assert [axes.get_title() for axes in figure.axes] == ["Splice, K = 11", "USPS, K = 11"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "Theorem 1",
+        "local search",
+        "Boundary Attack",
+    ]
+    medians = sorted(line.get_xdata()[0] for line in figure.axes[1].lines if line.get_marker() in (">", "s", "<"))
+    np.testing.assert_allclose(medians, [0.9, 1.1, 1.5])
+
+
+def test_exact_errors_stand_in_table_2_between_the_others(runs, exact):
+    write_all(runs, exact)
+    chosen, _ = choose_records(read(runs), TABLE2)
+    check_sandwich(chosen, TABLE2)
+    table = build_table(chosen, TABLE2).set_index(["kind", "radius"])["error"]
+    assert table["certified", 1.0] > table["exact", 1.0] > table["local_search", 1.0]
+    with paper_style():
+        figure = bands_figure("usps", chosen, TABLE2)
+    assert "exact" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("kind", ["certified", "local_search", "boundary"])
+def test_an_exact_radius_that_contradicts_another_record_is_named(runs, exact, kind):
+    write_kind(runs, "usps", "arml", "exact", exact)
+    write_kind(runs, "usps", "arml", kind, exact * (1.01 if kind == "certified" else 0.99))
+    with pytest.raises(SandwichError, match="950 of 1000 common points contradict"):
+        check_sandwich(choose_records(read(runs), TABLE2)[0], TABLE2)
+
+
+def test_a_majority_lost_early_does_not_contradict_a_vote_lost_late(runs, exact):
+    write_kind(runs, "usps", "arml", "exact", exact)
+    write_kind(runs, "usps", "arml", "local_search", 1.1 * exact, majority=0.8 * exact)
+    check_sandwich(choose_records(read(runs), TABLE2)[0], TABLE2)
