@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
-    "exact_1nn", "mnist_1nn", "knn_bound", "knn_bound_mnist", "knn_bound_growth", "attacks", "arml_training", "reports",
+    "exact_1nn", "mnist_1nn", "knn_bound", "knn_bound_mnist", "knn_bound_growth", "knn_exact", "attacks",
+    "arml_training", "reports",
 )  # fmt: skip
 
 
