@@ -61,6 +61,9 @@ def searched_radius(
     better, norms = _confirmed(knn, found.perturbation[shorter], X[open_[shorter]], y[open_[shorter]], plurality)
     use = norms < upper[open_[shorter]]
     perturbation[open_[shorter[use]]], upper[open_[shorter[use]]] = better[use], norms[use]
+    # A label that is tied at the point itself has lost at once; what moves it by a hair is not the shortest.
+    tied = [i for i in open_[found.lower == 0] if _tied(knn, X[i], int(y[i]), plurality)]
+    upper[tied], perturbation[tied] = 0.0, 0.0
     _require_order(found.lower, upper[open_], X[open_], perturbation[open_])
     lower[open_] = np.minimum(np.maximum(lower[open_], found.lower), upper[open_])
     nodes = np.zeros(len(X), dtype=np.int64)
@@ -127,11 +130,12 @@ def _statuses(
     plurality: bool,
 ) -> NDArray[np.str_]:
     status = attacked.status.copy()
-    # A label that wins without a majority has lost the majority from the start.
-    at_once = (upper == 0) & (status != Status.MISCLASSIFIED.value)
-    status[at_once] = Status.EXACT.value if not plurality else Status.TIED.value
     close = upper[searched] - lower[searched] <= EXACT_GAP * upper[searched]
     open_ = np.where(finished, Status.BOUNDED.value, Status.TIME_LIMIT.value)
     status[searched] = np.where(close, Status.EXACT.value, open_)
     status[searched[np.isinf(lower[searched])]] = Status.UNREACHABLE.value
+    status[searched[upper[searched] == 0]] = Status.TIED.value
+    # A label that wins without a majority has lost the majority from the start.
+    at_once = np.setdiff1d(np.flatnonzero(upper == 0), searched)
+    status[at_once[status[at_once] != Status.MISCLASSIFIED.value]] = Status.EXACT.value
     return status

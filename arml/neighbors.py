@@ -34,8 +34,9 @@ Integers = NDArray[np.int64]
 class MahalanobisKNN:
     """K-nearest-neighbour classifier under ``d_M`` with majority vote.
 
-    Among classes with the same number of votes the smallest label wins; among training points at the same computed
-    distance the first one counts. Robustness never relies on either: there, a tie is an attack (`arml.radii`).
+    Among classes with the same number of votes the smallest label wins; which of several training points at the same
+    computed distance counts is left to torch. Robustness never relies on either: there, a tie is an attack
+    (`arml.radii`).
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from arml import MahalanobisKNN
+from arml import MahalanobisKNN, recheck
 from arml.exact import EVENTS
 from arml.inputs import InvalidInputError
 from arml.radii import SandwichError, SearchedBounds, Status
@@ -16,7 +16,9 @@ def problem():
     X = rng.normal(size=(300, 3)) + np.array([[0, 0, 0], [2, 0, 0], [0, 2, 0], [0, 0, 2]])[y]
     G = rng.normal(size=(3, 3))
     points = rng.normal(size=(40, 3)) + 0.7
-    return X, y, G.T @ G, points, rng.integers(0, 4, 40)
+    labels = MahalanobisKNN(n_neighbors=7, metric=G.T @ G).fit(X, y).predict(points)
+    labels[:6] = (labels[:6] + 1) % 4
+    return X, y, G.T @ G, points, labels
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,8 @@ def test_radii_are_exact_between_theorem_1_and_the_attack(knn, problem, results)
     certified, attacked = knn.certified_radius(points, labels), knn.attacked_radius(points, labels)
     for event, found in results.items():
         assert isinstance(found, SearchedBounds)
-        assert set(found.status) <= {Status.EXACT.value, Status.MISCLASSIFIED.value}
+        assert set(found.status) <= {Status.EXACT.value, Status.MISCLASSIFIED.value, Status.TIED.value}
+        assert (found.upper[found.status == Status.TIED.value] == 0).all()
         assert (found.gap <= 1e-6).all()
         assert (found.lower >= certified.lower).all()
         assert (found.upper <= (attacked.majority if event == "majority" else attacked.upper)).all()
@@ -43,6 +46,7 @@ def test_radii_are_exact_between_theorem_1_and_the_attack(knn, problem, results)
         right = knn.predict(points) == labels
         assert (found.upper[~right] == 0).all()
         assert (found.nodes[right & (found.upper > 0)] > 0).all()
+        assert (found.status == Status.EXACT.value).sum() > 10
 
 
 def test_perturbations_do_what_their_event_says(knn, problem, results):
@@ -99,6 +103,18 @@ def test_a_stopped_search_keeps_its_bounds(knn, problem, results):
         assert (found.lower >= knn.certified_radius(points, labels).lower).all()
     stopped = knn.exact_radius(points, labels, max_nodes=2)
     assert (stopped.status == Status.TIME_LIMIT.value).any()
+
+
+def test_a_tie_at_the_point_itself_is_a_radius_of_zero():
+    # Label 0 is at distances 1, 1, 2 and label 1 at 1, 2, 3: with K = 3 the second of either may be as near.
+    X = np.array([[1.0, 0.0], [-2.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, -2.0], [0.0, 9.0]])
+    y = np.array([0, 0, 0, 1, 1, 1])
+    knn = MahalanobisKNN(n_neighbors=3).fit(X, y)
+    label = knn.predict(np.zeros((1, 2)))
+    for event in EVENTS:
+        found = knn.exact_radius(np.zeros((1, 2)), label, event=event, proofs=True)
+        assert (found.lower[0], found.upper[0], found.status[0]) == (0.0, 0.0, Status.TIED.value)
+        assert recheck(knn, np.zeros((1, 2)), label, found)
 
 
 def test_a_wide_gap_is_closed_sooner(knn, problem, results):

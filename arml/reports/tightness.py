@@ -75,8 +75,8 @@ def tightness_table(compared: Sequence[Comparison]) -> pd.DataFrame:
     rows = []
     for item in compared:
         points = item.record.points
-        right = points[points["upper"] > 0]
-        exact = right["status"] == Status.EXACT.value
+        right = points[points["prediction"] == points["label"]]
+        exact = right["status"].isin([Status.EXACT.value, Status.TIED.value])
         left = right[~exact]
         medians = [item.ratios[name][2] if name in item.ratios else np.nan for name in BOUNDS]
         rows.append((
