@@ -19,7 +19,7 @@ the classifier itself, in `arml.neighbors`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -133,47 +133,81 @@ def search_radii(
     """
     frame = Frame.of(metric, X_train)
     train = TrainingSet.build(frame.metric(metric), frame.points(X_train), votes, device or torch.device("cpu"))
-    sq_embedded = (train.Z_device * train.Z_device).sum(-1)
-    k = (n_neighbors + 1) // 2
-    result = KNNSearch(
-        np.zeros(len(X)), np.zeros(X.shape), np.zeros(len(X), dtype=bool), np.zeros(len(X), dtype=np.int64),
-        np.zeros(len(X), dtype=bool), (),
-    )  # fmt: skip
+    question = _Question(train, frame, X_train, votes, n_neighbors, plurality, budget, keep_trees)
+    lower, perturbation = np.zeros(len(X)), np.zeros(X.shape)
+    improved, finished = np.zeros(len(X), dtype=bool), np.zeros(len(X), dtype=bool)
+    nodes = np.zeros(len(X), dtype=np.int64)
     trees: list[Tree | None] = [None] * len(X)
     chunk_rows = max(1, min(256, memory_budget // (8 * len(votes) * 5)))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for label, chunk in class_chunks(labels, chunk_rows):
-            own = train.classes.get(label, slice(0, 0))
-            points = torch.from_numpy(frame.points(X[chunk])).to(train.device)
-            G = torch.from_numpy(train.metric.components).to(train.device)
-            U = points @ G.T
-            C = sq_distances(U, train.Z_device, sq_embedded)
-            sizes = torch.linalg.vector_norm(U, dim=1), magnitudes(points, G)
-            errors = train.rounding.sq_dist(sizes[0].cpu().numpy(), sizes[1].cpu().numpy())
-            mapped = U @ G
-            bounds, anchors = row_bounds(train, own, C, mapped, torch.from_numpy(errors).to(train.device), k, 2)
-            host = C.cpu().numpy(), bounds.cpu().numpy(), anchors.cpu().numpy(), mapped.cpu().numpy()
-
-            def solve(q: int) -> None:
-                i = int(chunk[q])  # noqa: B023  # the pool is done with a chunk before the next begins
-                rows = PointRows(train, own, host[0][q], float(errors[q]), k, 2)  # noqa: B023
-                reach = float(incumbents[i]) / frame.unit
-                others, values = rows.below(host[1][q], host[2][q], reach * _UP)  # noqa: B023
-                near = _relevant_own(train, own, host[0][q], host[3][q], reach, k)  # noqa: B023
-                search = _PointSearch(train, frame, X_train, X[i], others, values, near, votes)
-                search.run(n_neighbors, plurality, reach, budget, 0 if keep_trees else _ANCESTORS)
-                result.lower[i] = search.lower * frame.unit * _DOWN
-                result.perturbation[i] = search.best_delta * frame.unit
-                result.improved[i] = search.best[0] < reach
-                result.nodes[i], result.finished[i] = search.counts[0], search.finished
-                trees[i] = search.tree() if keep_trees else None
-                if progress is not None:
-                    progress(1)
-
             with blas_on_one_thread():
-                for _ in pool.map(solve, range(len(chunk))):
-                    pass
-    return KNNSearch(result.lower, result.perturbation, result.improved, result.nodes, result.finished, tuple(trees))
+                for i, answer in zip(chunk, question.answers(label, X[chunk], incumbents[chunk], pool), strict=True):
+                    lower[i] = answer.lower * frame.unit * _DOWN
+                    improved[i] = answer.delta is not None
+                    perturbation[i] = 0.0 if answer.delta is None else answer.delta * frame.unit
+                    nodes[i], finished[i], trees[i] = answer.nodes, answer.finished, answer.tree
+                    if progress is not None:
+                        progress(1)
+    return KNNSearch(lower, perturbation, improved, nodes, finished, tuple(trees))
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What is kept of the search at a test point; delta (d,) is None where the incumbent was not improved."""
+
+    lower: float
+    delta: Array | None
+    nodes: int
+    finished: bool
+    tree: Tree | None
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked about every test point."""
+
+    train: TrainingSet
+    frame: Frame
+    X_train: Array
+    votes: Integers
+    n_neighbors: int
+    plurality: bool
+    budget: Budget
+    keep_trees: bool
+
+    def answers(self, label: int, raw: Array, incumbents: Array, pool: ThreadPoolExecutor) -> Iterator[_Answer]:
+        """What the searches found at the points raw (t, d), all of one class, in their order."""
+        train, k = self.train, (self.n_neighbors + 1) // 2
+        own = train.classes.get(label, slice(0, 0))
+        points = torch.from_numpy(self.frame.points(raw)).to(train.device)
+        G = torch.from_numpy(train.metric.components).to(train.device)
+        U = points @ G.T
+        mapped = U @ G
+        C = sq_distances(U, train.Z_device, (train.Z_device * train.Z_device).sum(-1))
+        sizes = torch.linalg.vector_norm(U, dim=1), magnitudes(points, G)
+        errors = train.rounding.sq_dist(sizes[0].cpu().numpy(), sizes[1].cpu().numpy())
+        bounds, anchors = row_bounds(train, own, C, mapped, torch.from_numpy(errors).to(train.device), k, 2)
+        C_host, bounds_host, anchors_host = C.cpu().numpy(), bounds.cpu().numpy(), anchors.cpu().numpy()
+        mapped_host = mapped.cpu().numpy()
+
+        def answer(q: int) -> _Answer:
+            reach = float(incumbents[q]) / self.frame.unit
+            rows = PointRows(train, own, C_host[q], float(errors[q]), k, 2)
+            others, values = rows.below(bounds_host[q], anchors_host[q], reach * _UP)
+            near = _relevant_own(train, own, C_host[q], mapped_host[q], reach, k)
+            search = _PointSearch(train, self.frame, self.X_train, raw[q], others, values, near, self.votes)
+            search.run(self.n_neighbors, self.plurality, reach, self.budget, 0 if self.keep_trees else _ANCESTORS)
+            improved = bool(search.best[0] < reach)
+            return _Answer(
+                search.lower,
+                search.best_delta if improved else None,
+                int(search.counts[0]),
+                search.finished,
+                search.tree() if self.keep_trees else None,
+            )
+
+        return pool.map(answer, range(len(raw)))
 
 
 def _relevant_own(train: TrainingSet, own: slice, c: Array, mapped: Array, reach: float, k: int) -> Integers:
