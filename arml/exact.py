@@ -18,8 +18,11 @@ Integers = NDArray[np.int64]
 
 EVENTS = ("majority", "plurality")
 
-# Relative difference of squared distances below which two points are tied, and relative rounding of a norm.
+# Relative difference of squared distances that is put down to rounding when points are ordered, the step that may
+# decide a tie, relative to the perturbation, and relative rounding of a norm.
 _TIE = 1e-11
+_STEP = 1e-9
+_BLOCK = 4096
 _ROUNDING = 1e-9
 
 
@@ -62,7 +65,7 @@ def searched_radius(
     use = norms < upper[open_[shorter]]
     perturbation[open_[shorter[use]]], upper[open_[shorter[use]]] = better[use], norms[use]
     # A label that is tied at the point itself has lost at once; what moves it by a hair is not the shortest.
-    tied = [i for i in open_[found.lower == 0] if _tied(knn, X[i], int(y[i]), plurality)]
+    tied = [i for i in open_[found.lower == 0] if _tied(knn, X[i], np.zeros(X.shape[1]), int(y[i]), plurality)]
     upper[tied], perturbation[tied] = 0.0, 0.0
     _require_order(found.lower, upper[open_], X[open_], perturbation[open_])
     lower[open_] = np.minimum(np.maximum(lower[open_], found.lower), upper[open_])
@@ -75,7 +78,7 @@ def searched_radius(
         for place, tree in zip(open_, found.trees, strict=True):
             trees[place] = tree
         certificate = certificate_of(trees, int(knn.n_neighbors), plurality=plurality)
-    return SearchedBounds(lower, upper, status, perturbation, certificate, nodes=nodes)
+    return SearchedBounds(lower, upper, status, perturbation, certificate, nodes=nodes, event=event)
 
 
 def _confirmed(knn: Classifier, perturbation: Array, X: Array, y: Integers, plurality: bool) -> tuple[Array, Array]:
@@ -90,24 +93,51 @@ def _confirmed(knn: Classifier, perturbation: Array, X: Array, y: Integers, plur
 
     result, norms = confirmed(perturbation, X, None, lost)
     for i in np.flatnonzero(np.isinf(norms)):
-        if _tied(knn, X[i] + perturbation[i], int(y[i]), plurality):
+        if _tied(knn, X[i], perturbation[i], int(y[i]), plurality):
             result[i], norms[i] = perturbation[i], np.linalg.norm(perturbation[i])
     return result, norms
 
 
-def _tied(knn: Classifier, point: Array, label: int, plurality: bool) -> bool:
-    """Whether the label has lost at ``point`` (d,) when ties, up to rounding, are decided against it."""
+def _tied(knn: Classifier, x: Array, delta: Array, label: int, plurality: bool) -> bool:
+    """Whether the label has lost at ``x + delta`` when ties are decided against it.
+
+    Two points count as tied if moving by a billionth of delta, or of the way to the nearest training point times a
+    thousandth of that, could make them so: what is then called an attack is one up to that length.
+    """
     K = int(knn.n_neighbors)
-    c = (((knn.X_train_ - point) @ knn.metric_.components.T) ** 2).sum(axis=1)
-    blur = _TIE * float(np.partition(c, K - 1)[:K].max())
+    c = np.concatenate(
+        [
+            (((knn.X_train_[s : s + _BLOCK] - (x + delta)) @ knn.metric_.components.T) ** 2).sum(axis=1)
+            for s in range(0, len(knn.X_train_), _BLOCK)
+        ]
+    )
+    order = np.argsort(c, kind="stable")
     own = knn.y_train_ == label
-    for rival in np.setdiff1d(knn.classes_, [label]) if plurality else [None]:
-        favoured = knn.y_train_ == rival if plurality else ~own
-        nearest = np.argsort(np.where(own, c + blur, np.where(favoured, c - blur, c)), kind="stable")[:K]
-        n_own = int(own[nearest].sum())
-        if (int(favoured[nearest].sum()) >= n_own) if plurality else n_own < (K + 1) // 2:
+    way = float(np.linalg.norm(knn.X_train_[order[0]] - x))
+    step = _STEP * max(float(np.linalg.norm(delta)), 1e-3 * way)
+    k = (K + 1) // 2
+    if not plurality:
+        if int(own.sum()) < k:
             return True
+        return _before(knn, c, order[~own[order]][:k], order[own[order]][k - 1 :], step)
+    blur = _TIE * float(c[order[K - 1]])
+    for rival in np.setdiff1d(knn.classes_, [label]):
+        favoured = knn.y_train_ == rival
+        nearest = np.argsort(np.where(own, c + blur, np.where(favoured, c - blur, c)), kind="stable")
+        if int(favoured[nearest[:K]].sum()) >= int(own[nearest[:K]].sum()):
+            return _before(knn, c, nearest[:K], nearest[K:], step)
     return False
+
+
+def _before(knn: Classifier, c: Array, front: Integers, behind: Integers, step: float) -> bool:
+    """Whether all of the ``front`` are at least as near as all ``behind``, or would be after a step of that length."""
+    if not len(behind) or not len(front):
+        return True
+    front, behind = front[c[front] > c[behind].min()], behind[c[behind] < c[front].max()]
+    G = knn.metric_.components
+    rows = (knn.X_train_[front][:, None] - knn.X_train_[behind]) @ G.T @ G
+    allowed = 2 * step * np.linalg.norm(rows, axis=2)
+    return bool((c[front][:, None] - c[behind] <= allowed).all())
 
 
 def _require_order(lower: Array, upper: Array, X: Array, perturbation: Array) -> None:
@@ -130,7 +160,7 @@ def _statuses(
     plurality: bool,
 ) -> NDArray[np.str_]:
     status = attacked.status.copy()
-    close = upper[searched] - lower[searched] <= EXACT_GAP * upper[searched]
+    close = np.isfinite(upper[searched]) & (upper[searched] - lower[searched] <= EXACT_GAP * upper[searched])
     open_ = np.where(finished, Status.BOUNDED.value, Status.TIME_LIMIT.value)
     status[searched] = np.where(close, Status.EXACT.value, open_)
     status[searched[np.isinf(lower[searched])]] = Status.UNREACHABLE.value

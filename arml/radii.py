@@ -153,9 +153,11 @@ class SearchedBounds(RadiusBounds):
     Attributes
     ----------
     nodes : (n,) int64, size of each point's search tree; 0 where there was nothing to search
+    event : what counts as an attack: "majority" or "plurality"
     """
 
     nodes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    event: str = "plurality"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -117,6 +117,56 @@ def test_a_tie_at_the_point_itself_is_a_radius_of_zero():
         assert recheck(knn, np.zeros((1, 2)), label, found)
 
 
+def test_names_of_many_classes_do_not_matter():
+    rng = np.random.default_rng(10)
+    n_classes = 300
+    y = np.repeat(np.arange(n_classes), 2)
+    X = rng.normal(size=(len(y), 2))
+    points = rng.normal(size=(6, 2))
+    results = []
+    for names in (np.arange(n_classes), rng.permutation(n_classes)):
+        knn = MahalanobisKNN(n_neighbors=5).fit(X, names[y])
+        own = y[np.argmin(((points[:, None] - X) ** 2).sum(axis=2), axis=1)]
+        right = knn.predict(points) == names[own]
+        found = knn.exact_radius(points, names[own])
+        results.append(np.where(right, found.upper, np.nan))
+    same = np.isfinite(results[0]) & np.isfinite(results[1])
+    np.testing.assert_allclose(results[0][same], results[1][same], rtol=1e-6)
+
+
+@pytest.mark.parametrize("K", [3, 5])
+def test_where_no_attack_exists_the_bound_is_far_out_and_nothing_is_called_exact(K):
+    # On a line every point of label 1 has two of label 0 beside it: the majority is never lost.
+    X = np.arange(60.0)[:, None]
+    y = (np.arange(60) % 3 == 2).astype(int) if K == 3 else (np.arange(60) % 4 == 3).astype(int)
+    knn = MahalanobisKNN(n_neighbors=K).fit(X, y)
+    found = knn.exact_radius(X[20:24] + 0.1, knn.predict(X[20:24] + 0.1), proofs=True)
+    never = np.isinf(found.upper)
+    assert never.any()
+    assert set(found.status[never]) == {Status.BOUNDED.value}
+    assert (found.lower[never] > 1e4).all()
+    assert recheck(knn, X[20:24] + 0.1, knn.predict(X[20:24] + 0.1), found)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_near_duplicate_is_not_taken_for_a_tie(seed):
+    """Points of two classes a hair apart: a reported perturbation must change the votes, or be off by a hair itself."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(10, 2))
+    X[5:] = X[:5] + 1e-13 * rng.normal(size=(5, 2))
+    y = np.r_[np.zeros(5, dtype=int), np.ones(5, dtype=int)]
+    knn = MahalanobisKNN(n_neighbors=3).fit(X, y)
+    points = rng.normal(size=(8, 2))
+    labels = knn.predict(points)
+    found = knn.exact_radius(points, labels)
+    shown = np.isfinite(found.upper) & (found.upper > 0)
+    stretched = points + (1 + 1e-6) * found.perturbation
+    votes = np.minimum(
+        knn.votes(stretched)[np.arange(8), labels], knn.votes(points + found.perturbation)[np.arange(8), labels]
+    )
+    assert (votes[shown] < 2).all()
+
+
 def test_a_wide_gap_is_closed_sooner(knn, problem, results):
     found = knn.exact_radius(problem[3], problem[4], gap=0.2)
     assert found.nodes.sum() < results["plurality"].nodes.sum()

@@ -41,7 +41,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 #: Bump when the numbers this module returns change: it is part of every record's identity.
-VERSION = 1
+VERSION = 2
 
 #: A node is closed when its bound is this close to the incumbent, relatively; below `one_nn.EXACT_GAP`.
 CLOSE = 4e-7
@@ -49,6 +49,8 @@ CLOSE = 4e-7
 # Differences of squared distances that count as zero, and that an incumbent must have, relative to the farthest point.
 _TOLERANCE, _STRICT = 1e-12, 1e-11
 _SLICE = 256
+# Where no attack is known the search goes this many times as far as the data.
+_HORIZON = 1e4
 # A stored proof holds the evidence of the leaves alone.
 _ANCESTORS = 4
 _DOWN, _UP = 1 - 2.0**-48, 1 + 2.0**-48
@@ -121,10 +123,10 @@ def search_radii(
 
     Parameters
     ----------
-    X_train : (n, d) float64; votes : (n,) class numbers 0..C-1, C at most 127
+    X_train : (n, d) float64; votes : (n,) class numbers 0..C-1
     n_neighbors : K, odd
     X : (t, d) float64, points whose label has its majority (``plurality``: wins the vote); labels : (t,) class numbers
-    incumbents : (t,) norms of attacks known; infinite for none
+    incumbents : (t,) norms of attacks known; infinite for none, where at least 1e4 times the data's size is searched
     plurality : which event to look for
     budget : when to stop; keep_trees : whether to hand the trees out
     device : where the matrix products run; the trees are always grown on the CPU, one per thread
@@ -176,6 +178,11 @@ class _Question:
     budget: Budget
     keep_trees: bool
 
+    def horizon(self, x: Array) -> float:
+        """Norm beyond which nothing is looked for, far outside of the data: an attack may not exist at all."""
+        size = np.linalg.norm(self.train.X, axis=1).max() + np.linalg.norm((x - self.frame.origin) / self.frame.unit)
+        return _HORIZON * float(size)
+
     def answers(self, label: int, raw: Array, incumbents: Array, pool: ThreadPoolExecutor) -> Iterator[_Answer]:
         """What the searches found at the points raw (t, d), all of one class, in their order."""
         train, k = self.train, (self.n_neighbors + 1) // 2
@@ -192,7 +199,7 @@ class _Question:
         mapped_host = mapped.cpu().numpy()
 
         def answer(q: int) -> _Answer:
-            reach = float(incumbents[q]) / self.frame.unit
+            reach = min(float(incumbents[q]) / self.frame.unit, self.horizon(raw[q]))
             rows = PointRows(train, own, C_host[q], float(errors[q]), k, 2)
             others, values = rows.below(bounds_host[q], anchors_host[q], reach * _UP)
             near = _relevant_own(train, own, C_host[q], mapped_host[q], reach, k)
@@ -247,7 +254,8 @@ class _PointSearch:
     ) -> None:
         self.index = train.order[np.concatenate([others, near])]
         self.n_other, self.values = len(others), np.ascontiguousarray(values)
-        self.votes = np.ascontiguousarray(votes[self.index[: self.n_other]].astype(np.int8))
+        # Numbered anew, so that what counts votes need not be as long as the number of classes.
+        self.votes = np.unique(votes[self.index[: self.n_other]], return_inverse=True)[1].astype(np.int64)
         self.P, self.c, self.p_error, self.c_error = _from_differences(
             train.metric.components, (X_train[self.index] - x) / frame.unit
         )

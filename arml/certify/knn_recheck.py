@@ -1,13 +1,16 @@
 """Check exact K-NN radii without the search that made them.
 
 `recheck_knn` takes the classifier, the points, a result and its `KNNCertificate`, and uses nothing but distances, inner
-products and the arguments in `arml.certify.knn_certificate`. It shares no code with the search. For each point:
+products and the arguments in `arml.certify.knn_certificate`. It shares no code with the search, and trusts none of the
+arrays it is given. For each point:
 
 * ``upper``: the perturbation has that norm, and with it the label has lost its majority (or the vote), up to a tie;
 * the proof's tree covers everything: a node is split into the two sides of one point, which was undecided there;
 * ``lower`` holds at every leaf, and for every other-class training point the proof does not mention.
 
-Written for numpy and for reading; what is claimed may exceed it by ``1e-9`` of itself, the rounding of the check.
+Written for numpy and for reading. Distances and rows are computed from differences of points, at a scale of 1, with
+bounds of their rounding errors, which count against the proof; beyond that a claim may exceed what is shown by ``1e-9``
+of itself. Comparisons are written so that a NaN refuses.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
-# Relative rounding of a bound computed here, and of a difference of squared distances that counts as a tie.
+# Relative rounding of a bound computed here, and of squared distances when points are ordered.
 _ROUNDING = 1e-9
-_TIE = 1e-10
+_TIE = 1e-11
+_U = 2.0**-53
 _LEAVES_AT_ONCE = 256
 
 
@@ -41,31 +45,50 @@ def _require(condition: bool | np.bool_, message: str) -> None:
 
 
 def recheck_knn(
-    knn: FittedNeighbors, X: ArrayLike, y: ArrayLike, bounds: RadiusBounds, *, gap: float = 1e-6
+    knn: FittedNeighbors,
+    X: ArrayLike,
+    y: ArrayLike,
+    bounds: RadiusBounds,
+    *,
+    gap: float = 1e-6,
+    event: str | None = None,
 ) -> RecheckReport:
     """Verify the exact K-NN radii ``bounds`` of the points X (t, d) with labels y (t,) under the classifier ``knn``.
 
-    ``gap`` is the largest relative gap between upper and lower that may be called exact.
+    Parameters
+    ----------
+    gap : largest relative gap between upper and lower that may be called exact
+    event : the event the radii shall be for, "majority" or "plurality"; None takes the one the result names
 
     Raises
     ------
     ValueError
-        If the result carries no proof, does not have one row per point, or is for another K.
+        If the result carries no proof, does not have one row per point, or is for another K or event.
     """
     points, labels = np.asarray(X, dtype=np.float64), np.asarray(y)
-    certificate = bounds.certificate
-    if not isinstance(certificate, KNNCertificate) or bounds.perturbation is None:
+    if not isinstance(bounds.certificate, KNNCertificate) or bounds.perturbation is None:
         raise ValueError("this result carries no proof; ask for one with exact_radius(..., proofs=True)")
+    # Through the arrays, because what was put together by hand need not have their types.
+    certificate = KNNCertificate.from_arrays(bounds.certificate.arrays())
     if not len(points) == len(labels) == len(bounds) == len(certificate):
         raise ValueError(f"{len(points)} points, {len(labels)} labels and {len(bounds)} results do not belong together")
-    certificate.check_pointers()
-    K = int(getattr(knn, "n_neighbors", -1))
-    if int(certificate.setting[0]) != K:
-        raise ValueError(f"the proof is for K = {int(certificate.setting[0])}, the classifier has K = {K}")
+    perturbation = np.asarray(bounds.perturbation, dtype=np.float64)
+    if perturbation.shape != points.shape:
+        raise ValueError(f"perturbation has shape {perturbation.shape} for points of shape {points.shape}")
+    K, flag = certificate.setting.tolist()
+    if int(getattr(knn, "n_neighbors", -1)) != K:
+        raise ValueError(f"the proof is for K = {K}, the classifier has K = {getattr(knn, 'n_neighbors', None)}")
+    wanted = event or getattr(bounds, "event", None)
+    if flag not in (0, 1) or (wanted is not None and (wanted == "plurality") != bool(flag)):
+        raise ValueError(f"the proof is not for the event {wanted!r}")
     ok, problems = np.ones(len(points), dtype=bool), []
     for i in range(len(points)):
+        claim = _Claim(
+            float(bounds.lower[i]), float(bounds.upper[i]), str(bounds.status[i]), perturbation[i], K, bool(flag)
+        )
         try:
-            _check(knn, points[i], int(labels[i]), bounds, certificate, i, gap)
+            with np.errstate(all="ignore"):
+                _check(knn, points[i], int(labels[i]), claim, certificate, i, gap)
         except _RefusedError as refusal:
             ok[i] = False
             problems.append((i, str(refusal)))
@@ -73,61 +96,127 @@ def recheck_knn(
 
 
 @dataclass(frozen=True)
+class _Claim:
+    """What is claimed of one test point."""
+
+    lower: float
+    upper: float
+    status: str
+    delta: Array
+    K: int
+    plurality: bool
+
+
+@dataclass(frozen=True)
 class _View:
-    """Training points seen from a test point: squared distances c (m,), rows P (m, d) ``M (x_i - x)``, labels (m,)."""
+    """Training points seen from a test point, in units of ``unit``: a power of two near the size of what is seen.
+
+    c (m,) squared distances, P (m, d) rows ``M (x_i - x)``, y (m,) labels; c_error (m,) and P_error (m,), in norm, are
+    bounds of their rounding.
+    """
 
     c: Array
     P: Array
     y: Integers
+    c_error: Array
+    P_error: Array
+    unit: float
 
     @classmethod
-    def of(cls, knn: FittedNeighbors, x: Array, rows: Integers | slice) -> _View:
-        G = knn.metric_.components
-        Z = (knn.X_train_[rows] - x) @ G.T
-        return cls(np.einsum("mr,mr->m", Z, Z), Z @ G, knn.y_train_[rows])
+    def of(cls, knn: FittedNeighbors, x: Array) -> _View:
+        T = knn.X_train_ - x
+        unit, divisor = _power_of_two(np.abs(T).max()), _power_of_two(np.abs(knn.metric_.components).max())
+        T, G = T / unit, knn.metric_.components / divisor
+        absolute, growth = np.abs(G), 2 * (sum(G.shape) + 8) * _U
+        Z = T @ G.T
+        Z_error = growth * (np.abs(T) @ absolute.T)
+        P = Z @ G
+        P_error = np.linalg.norm(Z_error @ absolute + growth * (np.abs(Z) @ absolute), axis=1)
+        c, z_error = np.einsum("mr,mr->m", Z, Z), np.linalg.norm(Z_error, axis=1)
+        c_error = growth * c + (2 * np.sqrt(c) + z_error) * z_error
+        return cls(c, P, knn.y_train_, c_error, P_error, unit)
+
+    def part(self, rows: Integers) -> _View:
+        """The points ``rows`` only."""
+        return _View(self.c[rows], self.P[rows], self.y[rows], self.c_error[rows], self.P_error[rows], self.unit)
+
+    def distances(self, rows: Integers, others: Integers) -> Array:
+        """``||p_j - p_i||``, rounded up, never 0."""
+        A, B = self.P[rows], self.P[others]
+        sq_A, sq_B = np.einsum("ad,ad->a", A, A)[:, None], np.einsum("bd,bd->b", B, B)
+        sq = np.maximum(sq_A + sq_B - 2 * (A @ B.T), 0) + 4 * (A.shape[1] + 6) * _U * (sq_A + sq_B)
+        return np.sqrt(sq) * (1 + 1e-15) + self.P_error[rows][:, None] + self.P_error[others] + 1e-300
+
+
+def _power_of_two(value: float) -> float:
+    return float(2.0 ** np.floor(np.log2(value))) if value > 0 else 1.0
 
 
 def _check(
-    knn: FittedNeighbors, x: Array, label: int, bounds: RadiusBounds, certificate: KNNCertificate, i: int, gap: float
+    knn: FittedNeighbors, x: Array, label: int, claim: _Claim, certificate: KNNCertificate, i: int, gap: float
 ) -> None:
-    assert bounds.perturbation is not None
-    K, plurality = certificate.setting.tolist()
-    k = (K + 1) // 2
-    lower, upper, status = float(bounds.lower[i]), float(bounds.upper[i]), str(bounds.status[i])
-    delta = bounds.perturbation[i]
-    _require(status in set(Status), f"unknown status {status!r}")
-    _require(0.0 <= lower <= upper, f"bounds {lower} and {upper} are not ordered")
-    _require(status != Status.EXACT or upper - lower <= gap * upper, "the gap is too large to be called exact")
-    everywhere = _View.of(knn, x, slice(None))
-    own = everywhere.y == label
+    lower, upper = claim.lower, claim.upper
+    _check_status(claim, gap)
+    own = knn.y_train_ == label
     if np.isfinite(upper):
-        _require(abs(np.linalg.norm(delta) - upper) <= _ROUNDING * upper, "the perturbation has another norm")
-        there = _View.of(knn, x + delta, slice(None))
-        _require(_lost(there.c, there.y, label, K, plurality), "the perturbation does not change the answer")
+        _require(abs(np.linalg.norm(claim.delta) - upper) <= _ROUNDING * upper, "the perturbation has another norm")
+        _require(_lost(knn, x, claim.delta, label, claim), "the perturbation does not change the answer")
     if lower == 0.0:
         return
+    k = (claim.K + 1) // 2
     if np.isinf(lower):
         _require(int((~own).sum()) < k, "the radius is not infinite: there are enough points of other classes")
         return
+    everywhere = _View.of(knn, x)
+    _require(bool(np.isfinite(everywhere.P).all() and np.isfinite(everywhere.c).all()), "distances are not finite")
     mentioned = certificate.points[certificate.point_ptr[i] : certificate.point_ptr[i + 1]]
     in_range = bool(((mentioned >= 0) & (mentioned < len(own))).all())
     _require(in_range and len(np.unique(mentioned)) == len(mentioned), "the proof names points that do not exist")
-    _check_rest(everywhere, own, mentioned, k, lower)
-    view = _View(everywhere.c[mentioned], everywhere.P[mentioned], everywhere.y[mentioned])
-    _TreeCheck(view, label, certificate, i, K, bool(plurality), lower).run()
+    scaled = lower / everywhere.unit
+    _check_rest(everywhere, own, mentioned, k, scaled)
+    _TreeCheck(everywhere.part(mentioned), label, certificate, i, claim, scaled).run()
 
 
-def _lost(c: Array, y: Integers, label: int, K: int, plurality: int) -> bool:
-    """Whether the label has lost its majority, or the vote, at squared distances c (n,), ties against it."""
-    blur = _TIE * float(np.partition(c, min(K, len(c) - 1))[: K + 1].max())
-    rivals = np.setdiff1d(y, [label]) if plurality else [None]
-    for rival in rivals:
-        favoured = y == rival if plurality else y != label
-        shifted = np.where(y == label, c + blur, np.where(favoured, c - blur, c))
-        nearest = y[np.argsort(shifted, kind="stable")[:K]]
-        own = int((nearest == label).sum())
-        if (int((nearest == rival).sum()) >= own) if plurality else own < (K + 1) // 2:
+def _check_status(claim: _Claim, gap: float) -> None:
+    """The status is one there is, and fits the bounds."""
+    lower, upper, status = claim.lower, claim.upper, claim.status
+    _require(status in set(Status), f"unknown status {status!r}")
+    _require(0.0 <= lower <= upper, f"bounds {lower} and {upper} are not ordered")
+    if status == Status.EXACT:
+        _require(np.isfinite(upper) and upper - lower <= gap * upper, "the gap is too large to be called exact")
+    if status in (Status.MISCLASSIFIED, Status.TIED):
+        _require(upper == 0.0, f"status {status}, but the radius is not 0")
+    _require((status == Status.UNREACHABLE) == bool(np.isinf(lower)), f"status {status} does not fit the bounds")
+
+
+def _lost(knn: FittedNeighbors, x: Array, delta: Array, label: int, claim: _Claim) -> bool:
+    """Whether the label has lost at ``x + delta``, where a step of a billionth of delta may decide a tie against it."""
+    T = knn.X_train_ - (x + delta)
+    unit, divisor = _power_of_two(np.abs(T).max()), _power_of_two(np.abs(knn.metric_.components).max())
+    G = knn.metric_.components / divisor
+    c = (((T / unit) @ G.T) ** 2).sum(axis=1)
+    K, k, y = claim.K, (claim.K + 1) // 2, knn.y_train_
+    order = np.argsort(c, kind="stable")
+    step = _ROUNDING * max(np.linalg.norm(delta), 1e-3 * np.linalg.norm(knn.X_train_[order[0]] - x)) / unit
+
+    def before(front: Integers, behind: Integers) -> bool:
+        if not len(front) or not len(behind):
             return True
+        front, behind = front[c[front] >= c[behind].min()], behind[c[behind] <= c[front].max()]
+        rows = ((knn.X_train_[front][:, None] - knn.X_train_[behind]) / unit) @ G.T @ G
+        allowed = 2 * step * np.linalg.norm(rows, axis=2) + 8 * _U * np.abs(c[front]).max(initial=0.0)
+        return bool((c[front][:, None] - c[behind] <= allowed).all())
+
+    if not claim.plurality:
+        others, same = order[y[order] != label], order[y[order] == label]
+        return len(same) < k or (len(others) >= k and before(others[:k], same[k - 1 :]))
+    blur = _TIE * float(c[order[K - 1]])
+    for rival in np.setdiff1d(y, [label]):
+        shifted = np.where(y == label, c + blur, np.where(y == rival, c - blur, c))
+        ranked = np.argsort(shifted, kind="stable")
+        near = y[ranked[:K]]
+        if int((near == rival).sum()) >= int((near == label).sum()):
+            return before(ranked[:K], ranked[K:])
     return False
 
 
@@ -141,35 +230,30 @@ def _check_rest(view: _View, own: Booleans, mentioned: Integers, k: int, lower: 
     for count in (4 * k, len(same)):
         if not rows.size:
             return
-        rows = rows[_row_values(view, rows, same[:count], k) < lower * (1 - _ROUNDING)]
+        rows = rows[~(_row_values(view, rows, same[:count], k) >= lower * (1 - _ROUNDING))]
     _require(not rows.size, f"nothing shows that training point {rows[:1].tolist()} cannot be among the nearest")
 
 
 def _row_values(view: _View, rows: Integers, same: Integers, k: int) -> Array:
-    """k-th largest margin of each row over the points ``same`` (Theorem 1); 0 where there are fewer."""
+    """k-th largest margin of each row over the points ``same`` (Theorem 1), rounded down; 0 where there are fewer."""
     if len(same) < k:
         return np.zeros(len(rows))
     values = []
     for block in np.array_split(rows, max(1, len(rows) * len(same) // 2_000_000)):
-        D = _distances(view.P[block], view.P[same])
-        margins = (view.c[block][:, None] - view.c[same]) / (2 * D)
+        ahead = (view.c[block] - view.c_error[block])[:, None] - (view.c[same] + view.c_error[same])
+        margins = ahead / (2 * view.distances(block, same))
         values.append(np.partition(margins, len(same) - k, axis=1)[:, len(same) - k])
     return np.concatenate(values)
-
-
-def _distances(A: Array, B: Array) -> Array:
-    sq_A, sq_B = np.einsum("ad,ad->a", A, A)[:, None], np.einsum("bd,bd->b", B, B)
-    return np.sqrt(np.maximum(sq_A + sq_B - 2 * (A @ B.T), 0) + 1e-13 * (sq_A + sq_B) + 1e-300)
 
 
 class _TreeCheck:
     """The proof tree of one test point; ``view`` are the points it speaks of."""
 
     def __init__(
-        self, view: _View, label: int, certificate: KNNCertificate, i: int, K: int, plurality: bool, lower: float
+        self, view: _View, label: int, certificate: KNNCertificate, i: int, claim: _Claim, lower: float
     ) -> None:
-        self.view, self.label, self.K, self.k, self.lower = view, label, K, (K + 1) // 2, lower
-        self.plurality = plurality
+        self.view, self.K, self.k, self.lower = view, claim.K, (claim.K + 1) // 2, lower
+        self.plurality = claim.plurality
         self.own = view.y == label
         nodes = slice(int(certificate.node_ptr[i]), int(certificate.node_ptr[i + 1]))
         self.parent, self.point = certificate.parent[nodes], certificate.point[nodes]
@@ -178,7 +262,7 @@ class _TreeCheck:
         self.pairs, self.weight = certificate.pairs, certificate.weight
         others, same = np.flatnonzero(~self.own), np.flatnonzero(self.own)
         self.others, self.same = others, same
-        self.D = _distances(view.P[others], view.P[same])
+        self.D = view.distances(others, same)
         order = others, same[np.argsort(view.c[same], kind="stable")]
         self.rows = np.zeros(len(view.y))
         self.rows[others] = np.maximum(_row_values(view, others, order[1], self.k), 0)
@@ -245,19 +329,31 @@ class _TreeCheck:
         used = np.arange(int(counts.sum())) + np.repeat(self.evidence[leaves] - np.cumsum(counts) + counts, counts)
         low, high, weight = self.pairs[used, 0], self.pairs[used, 1], self.weight[used]
         self._check_pairs(states[leaves], leaf, low, high, weight)
-        lengths = np.sqrt(np.maximum(((view.P[high] - view.P[low]) ** 2).sum(axis=1), 1e-300))
-        weight = weight / lengths
-        combined = np.zeros((n, len(view.c)))
-        np.add.at(combined, (leaf, high), weight)
-        np.add.at(combined, (leaf, low), -weight)
+        # Only ratios count: a leaf's weights are brought to a size at which nothing underflows.
+        largest = np.zeros(n)
+        np.maximum.at(largest, leaf, weight)
+        weight = weight / np.maximum(largest, 1e-300)[leaf]
+        lengths = np.sqrt(((view.P[high] - view.P[low]) ** 2).sum(axis=1))
+        weight = np.where(lengths > 0, weight / np.maximum(lengths, 1e-150), 0.0)
+        combined, size = np.zeros((n, len(view.c))), np.zeros((n, len(view.c)))
+        for ends, sign in ((high, 1.0), (low, -1.0)):
+            np.add.at(combined, (leaf, ends), sign * weight)
+            np.add.at(size, (leaf, ends), weight)
         directions, gains = combined @ view.P, -0.5 * (combined @ view.c)
-        # What the sums may have lost by rounding counts against them: rows that cancel prove nothing.
-        lost = 2.0**-45 * np.bincount(leaf, weight * lengths, minlength=n)
-        gains -= 2.0**-48 * (np.abs(combined) @ view.c)
-        sizes = np.linalg.norm(directions, axis=1) + lost + 1e-300
-        beta = np.where(gains > 0, gains / sizes, 0.0)
-        open_ = np.flatnonzero(beta < self.lower * (1 - _ROUNDING))
-        F = view.c - 2 * ((-(beta / sizes)[open_, None] * directions[open_]) @ view.P.T)
+        # Rounding counts against the proof: that of distances and rows, and that of the sums over them.
+        terms = 4 * (counts + view.P.shape[1] + 8) * _U
+        norms = np.linalg.norm(view.P, axis=1)
+        gains -= size @ view.c_error + terms * (size @ view.c)
+        gains -= (size @ view.P_error + terms * (size @ norms)) * self.lower
+        sizes = np.linalg.norm(directions, axis=1)
+        beta = np.where((gains > 0) & (sizes > 0), gains / np.maximum(sizes, 1e-300), 0.0)
+        beta = np.where((gains > 0) & (gains >= self.lower * sizes), np.inf, beta)
+        open_ = np.flatnonzero(~(beta >= self.lower * (1 - _ROUNDING)))
+        self.blur = 2 * float(view.c_error.max(initial=0.0)) + 4 * self.lower * (
+            float(view.P_error.max(initial=0.0)) + 2 * (view.P.shape[1] + 8) * _U * float(norms.max(initial=0.0))
+        )
+        steps = -(beta / np.maximum(sizes, 1e-300))[open_, None] * directions[open_]
+        F = view.c - 2 * (steps @ view.P.T)
         for q, f in zip(open_, F, strict=True):
             shown = self._ahead(f, states[leaves[q]], float(beta[q]))
             _require(shown >= self.lower * (1 - _ROUNDING), f"a leaf shows {shown!r}, not {self.lower!r}")
@@ -283,7 +379,7 @@ class _TreeCheck:
         spare = self.k - 1 - int((low & self.own).sum())
         missing = self.k - int((low & ~self.own).sum())
         same = self.same
-        margins = (f[self.others][:, None] - f[same]) / (2 * self.D)
+        margins = (f[self.others][:, None] - f[same] - self.blur) / (2 * self.D)
         best = 0.0
         passed = low[self.others]
         if spare > 0 and passed.any():

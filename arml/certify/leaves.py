@@ -48,6 +48,9 @@ def _halfspace(
         slack += w * (c_error + accumulated * (c[high] + c[low]))
         blur += w * (2.0 * p_error + accumulated * length)
     length = np.sqrt(np.dot(delta, delta))
+    if blur == 0.0 or gain <= 0.0:
+        delta[:] = 0.0
+        return 0.0
     gain -= (slack + blur * reach) * (1.0 + accumulated)
     if gain <= 0.0:
         delta[:] = 0.0

@@ -59,6 +59,7 @@ def recheck(
     *,
     box: tuple[float, float] | None = None,
     gap: float = 1e-6,
+    event: str | None = None,
 ) -> RecheckReport:
     """Verify exact radii ``bounds`` of the points X (t, d) with labels y (t,) under the classifier ``knn``.
 
@@ -70,6 +71,7 @@ def recheck(
     bounds : result of ``exact_radius``, with perturbation and certificate
     box : the box the radii are claimed for, as it was given to ``exact_radius``
     gap : largest relative gap between upper and lower that may be called exact
+    event : for K > 1 the event the radii shall be for, "majority" or "plurality"; None takes the one the result names
 
     Raises
     ------
@@ -79,7 +81,7 @@ def recheck(
     points, labels = np.asarray(X, dtype=np.float64), np.asarray(y)
     certificate = bounds.certificate
     if isinstance(certificate, KNNCertificate):
-        return recheck_knn(knn, X, y, bounds, gap=gap)
+        return recheck_knn(knn, X, y, bounds, gap=gap, event=event)
     if not isinstance(certificate, OneNNCertificate) or bounds.perturbation is None:
         raise ValueError("this result carries no certificate; only results of exact_radius can be rechecked")
     if not len(points) == len(labels) == len(bounds) == len(certificate.winner):

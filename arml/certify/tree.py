@@ -54,7 +54,7 @@ def majority_lost(f: Array, n_other: int, k: int, tolerance: float) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _nearest_for(f: Array, votes: Bytes, n_other: int, rival: int, n_neighbors: int, tolerance: float) -> Integers:
+def _nearest_for(f: Array, votes: Integers, n_other: int, rival: int, n_neighbors: int, tolerance: float) -> Integers:
     """The K nearest points, ties decided in favour of the class ``rival`` and against the label."""
     shifted = f.copy()
     for i in range(f.shape[0]):
@@ -66,12 +66,12 @@ def _nearest_for(f: Array, votes: Bytes, n_other: int, rival: int, n_neighbors: 
 
 
 @njit(cache=True, nogil=True)
-def winning_front(f: Array, votes: Bytes, n_other: int, n_neighbors: int, tolerance: float) -> Integers:
+def winning_front(f: Array, votes: Integers, n_other: int, n_neighbors: int, tolerance: float) -> Integers:
     """K nearest points among which another class has at least as many as the label; empty if there are none.
 
     votes (n_other,) are the classes of the other-class points.
     """
-    seen = np.zeros(128, np.bool_)
+    seen = np.zeros(votes.max() + 1, np.bool_)
     for j in range(n_other):
         rival = votes[j]
         if seen[rival]:
@@ -90,7 +90,7 @@ def winning_front(f: Array, votes: Bytes, n_other: int, n_neighbors: int, tolera
 
 
 @njit(cache=True, nogil=True)
-def _vote_possible(votes: Bytes, status: Bytes, n_other: int, low_own: int, places: int) -> bool:
+def _vote_possible(votes: Integers, status: Bytes, n_other: int, low_own: int, places: int) -> bool:
     """Whether some class can still have as many low points as the label has, when ``places`` more become low.
 
     Places that other classes cannot fill are filled by the label.
@@ -102,7 +102,7 @@ def _vote_possible(votes: Bytes, status: Bytes, n_other: int, low_own: int, plac
         if status[j] == UNDECIDED:
             n_undecided += 1
     low_own += max(places - n_undecided, 0)
-    low, undecided = np.zeros(128, np.int64), np.zeros(128, np.int64)
+    low, undecided = np.zeros(votes.max() + 1, np.int64), np.zeros(votes.max() + 1, np.int64)
     for j in range(n_other):
         if status[j] == LOW:
             low[votes[j]] += 1
@@ -186,7 +186,7 @@ def grow(
     c: Array,
     D: Array,
     values: Array,
-    votes: Bytes,
+    votes: Integers,
     n_neighbors: int,
     plurality: bool,
     tolerance: float,
@@ -212,7 +212,7 @@ def grow(
     Parameters
     ----------
     P (m, d), c (m,) : the points, those of other classes first, in ascending order of their row values (n_other,)
-    D (n_other, n_own) : distances ``||p_i - p_j||``; votes (n_other,) : classes, below 128
+    D (n_other, n_own) : distances ``||p_i - p_j||``; votes (n_other,) : their classes, from 0
     plurality : whether the event is the lost vote, or the lost majority
     tolerance : difference of moved distances that counts as zero; strict : by how much an incumbent's must differ
     gap : a node is closed when its bound is at least ``(1 - gap)`` times the incumbent
@@ -302,7 +302,7 @@ def grow(
             if lost and plurality:
                 split[child] = _undecided_in_front(f, status, n_neighbors)
                 if split[child] < 0:
-                    kind[child], bounds[child] = VOTE, np.inf
+                    # Nothing is left to decide: what the cell's value says is all that is claimed.
                     continue
             else:
                 bound, split[child] = look_ahead(f, D, status, spare, missing, value, closing, 0.0, row_steps, margins)

@@ -180,3 +180,80 @@ def test_a_proof_for_another_classifier_or_without_evidence_is_refused(result):
         recheck(knn, points, labels, replace(bounds, certificate=None))
     stretched = MahalanobisKNN(n_neighbors=7, metric=np.diag([9.0, 1, 1, 1])).fit(knn.X_train_, knn.y_train_)
     assert not recheck(stretched, points, labels, bounds)
+
+
+@pytest.mark.parametrize("factor", [1e-150, 1e-170, 1e-300, 1e150, 1e300])
+def test_the_scale_of_the_weights_proves_nothing(result, factor):
+    bounds = result[3]
+    i = searched(bounds)
+    lower, upper = bounds.lower.copy(), bounds.upper.copy()
+    lower[i], upper[i] = 1000 * upper[i], np.inf
+    status = bounds.status.copy()
+    status[i] = Status.TIME_LIMIT.value
+    forged = tampered(bounds, weight=factor * np.ones(len(bounds.certificate.weight)))
+    assert i in problems(result, lower=lower, upper=upper, status=status, certificate=forged)
+
+
+def test_arrays_of_other_types_are_refused(result):
+    knn, points, labels, bounds = result
+    for name, array in (
+        ("low", bounds.certificate.low.astype(int)),
+        ("low", np.full(len(bounds.certificate.low), np.nan)),
+        ("setting", np.array([7.5, 0.0])),
+    ):
+        with pytest.raises(ValueError, match=f"damaged certificate: '{name}'"):
+            recheck(knn, points, labels, replace(bounds, certificate=tampered(bounds, **{name: array})))
+
+
+def test_a_perturbation_of_another_shape_is_refused(result):
+    knn, points, labels, bounds = result
+    with pytest.raises(ValueError, match="perturbation has shape"):
+        recheck(knn, points, labels, replace(bounds, perturbation=bounds.perturbation[:, :1]))
+
+
+@pytest.mark.parametrize(
+    "status", [Status.MISCLASSIFIED, Status.TIED, Status.UNREACHABLE, "perhaps"], ids=lambda status: str(status)
+)
+def test_a_status_that_does_not_fit_is_refused(result, status):
+    bounds = result[3]
+    i = searched(bounds)
+    statuses = bounds.status.astype("<U16")
+    statuses[i] = str(status)
+    assert "status" in problems(result, status=statuses)[i]
+
+
+def test_exact_needs_a_perturbation(result):
+    bounds = result[3]
+    i = searched(bounds)
+    upper = bounds.upper.copy()
+    upper[i] = np.inf
+    assert "too large to be called exact" in problems(result, upper=upper)[i]
+
+
+def test_a_proof_for_the_other_event_is_refused(result):
+    knn, points, labels, bounds = result
+    other = {"majority": "plurality", "plurality": "majority"}[bounds.event]
+    with pytest.raises(ValueError, match="not for the event"):
+        recheck(knn, points, labels, bounds, event=other)
+    setting = bounds.certificate.setting.copy()
+    setting[1] = 1 - setting[1]
+    with pytest.raises(ValueError, match="not for the event"):
+        recheck(knn, points, labels, replace(bounds, certificate=tampered(bounds, setting=setting)))
+
+
+def test_rounding_counts_against_a_proof():
+    """Data far along a direction that the metric does not see: the true radius, in rationals, is not exceeded."""
+    G = np.array([[1 / 3, -1 / 7]])
+    rng = np.random.default_rng(1)
+    along = np.array([1 / 7, 1 / 3]) * 1e12
+    X = rng.normal(size=(30, 2)) + np.arange(30)[:, None] % 3 * along
+    y = (X @ G[0] > 0.1).astype(int)
+    metric = type("Metric", (), {"components_": G})()
+    knn = MahalanobisKNN(n_neighbors=3, metric=metric).fit(X, y)
+    points = X[:4] + 0.01
+    labels = knn.predict(points)
+    bounds = knn.exact_radius(points, labels, proofs=True)
+    for i in np.flatnonzero(bounds.status == Status.BOUNDED.value):
+        raised = bounds.lower.copy()
+        raised[i] = bounds.upper[i]
+        assert i in dict(recheck(knn, points, labels, replace(bounds, lower=raised)).problems)
