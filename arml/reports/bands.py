@@ -77,8 +77,8 @@ def bands_figure(dataset: str, chosen: Chosen, spec: TableSpec) -> Figure:
     kinds = [kind.name for kind in spec.kinds if any(kind.name in of for of in cells.values())]
     handles = _legend_handles(spec, kinds, mine is not None and not mine.empty)
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=_LEGEND_COLUMNS[columns], frameon=False, handlelength=2.2,
-        handletextpad=0.5, columnspacing=1.2,
+        handles=handles, loc="outside upper center", ncols=_legend_columns(columns, len(handles)), frameon=False,
+        handlelength=2.2, handletextpad=0.5, columnspacing=1.2,
     )  # fmt: skip
     return figure
 
@@ -151,6 +151,11 @@ def _fewer_points(records: Mapping[str, RadiiRecord], drawn: int) -> str:
         return f" ({drawn:,} points)"
     n = counts.get(_SHOWN_ATTACK, drawn)
     return f" ({_SHOWN_ATTACK}: {n:,} points)" if n < drawn else ""
+
+
+def _legend_columns(columns: int, entries: int) -> int:
+    """One row of entries, or two of about the same length."""
+    return _LEGEND_COLUMNS[columns] if columns < 3 or entries <= _LEGEND_COLUMNS[3] else -(-entries // 2)
 
 
 def _legend_handles(spec: TableSpec, kinds: Sequence[str], printed: bool) -> list[Artist]:

@@ -135,7 +135,7 @@ def test_neither_order_nor_chunks_matter(problem, random):
 @pytest.fixture
 def rounds(monkeypatch):
     """Number of rounds of candidates of each test point certified."""
-    counts, evaluate, solve = [], knn_bound._Point._evaluate, knn_bound._Point.solve
+    counts, evaluate, solve = [], knn_bound.PointRows._evaluate, knn_bound.PointRows.solve
 
     def counted_evaluate(*args):
         counts[-1] += 1
@@ -145,8 +145,8 @@ def rounds(monkeypatch):
         counts.append(0)
         return solve(*args)
 
-    monkeypatch.setattr(knn_bound._Point, "_evaluate", counted_evaluate)
-    monkeypatch.setattr(knn_bound._Point, "solve", counted_solve)
+    monkeypatch.setattr(knn_bound.PointRows, "_evaluate", counted_evaluate)
+    monkeypatch.setattr(knn_bound.PointRows, "solve", counted_solve)
     monkeypatch.setattr(knn_bound, "ThreadPoolExecutor", lambda _: _OneThread())
     return counts
 
@@ -181,9 +181,9 @@ def test_few_rows_are_evaluated_in_full(monkeypatch):
     rng = np.random.default_rng(1)
     y = np.arange(2000) % 2
     X = rng.normal(size=(2000, 4)) + 2 * y[:, None]
-    evaluated, values = [], knn_bound._Point._values
+    evaluated, values = [], knn_bound.PointRows._values
     monkeypatch.setattr(
-        knn_bound._Point, "_values", lambda self, *args: evaluated.append(len(args[0])) or values(self, *args)
+        knn_bound.PointRows, "_values", lambda self, *args: evaluated.append(len(args[0])) or values(self, *args)
     )
     certify(np.eye(4), X, y, X[:20] + 0.1, y[:20], 11)
     assert sum(evaluated) / 20 < 400  # of 1,000 rows per point, 64 of them only over the anchors
