@@ -7,8 +7,8 @@ Differences from a plain call of metric-learn
 * NCA, LMNN and ITML are fitted on the features that vary over the fit samples; the constant ones keep the identity.
   That is what the library returns, only faster: its start is the identity and its updates vanish on a feature that is
   the same everywhere. Where the start is another (``init``, ``prior``, ``n_components``) all features are passed on.
-* ITML's projections and LMNN's gradient are the library's, summed in another order that is several times faster on
-  images (`itml`, `lmnn`); where a tie is decided by rounding the two may part, in the seventh digit and later.
+* NCA's objective, ITML's projections and LMNN's gradient are the library's, summed in another order that is several
+  times faster on images (`nca`, `itml`, `lmnn`); where a tie is decided by rounding the two may part, in the seventh digit and later.
 * NCA and LMNN need memory quadratic in the number of points; ``fit_subset`` bounds it by a stratified subset.
 * LFDA on data whose within-class scatter is singular: metric-learn's answer is complex and NaN, see `singular_lfda`.
   A finite real answer is taken as it is. ``n_components`` cuts the full solution, which makes it deterministic.
@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from arml.learners.base import Array, check_training_set
 from arml.learners.itml import BlockwiseITML
 from arml.learners.lmnn import IncrementalLMNN
+from arml.learners.nca import BlockwiseNCA
 from arml.learners.singular_lfda import singular_lfda
 from arml.learners.subset import stratified_subset
 
@@ -55,7 +56,7 @@ class _Algorithm:
 
 
 ALGORITHMS: Mapping[str, _Algorithm] = {
-    "nca": _Algorithm(metric_learn.NCA, start="init", takes_subset=True),
+    "nca": _Algorithm(BlockwiseNCA, start="init", takes_subset=True),
     "lmnn": _Algorithm(IncrementalLMNN, start="init", takes_subset=True, last_iteration=-1),
     "itml": _Algorithm(BlockwiseITML, start="prior", last_iteration=-1),
     "lfda": _Algorithm(metric_learn.LFDA),
