@@ -8,7 +8,8 @@ Differences from a plain call of metric-learn
   That is what the library returns, only faster: its start is the identity and its updates vanish on a feature that is
   the same everywhere. Where the start is another (``init``, ``prior``, ``n_components``) all features are passed on.
 * NCA's objective, ITML's projections and LMNN's gradient are the library's, summed in another order that is several
-  times faster on images (`nca`, `itml`, `lmnn`); where a tie is decided by rounding the two may part, in the seventh digit and later.
+  times faster on images (`nca`, `itml`, `lmnn`); where a tie is decided by rounding the two may part, in the seventh
+  digit and later.
 * NCA and LMNN need memory quadratic in the number of points; ``fit_subset`` bounds it by a stratified subset.
 * LFDA on data whose within-class scatter is singular: metric-learn's answer is complex and NaN, see `singular_lfda`.
   A finite real answer is taken as it is. ``n_components`` cuts the full solution, which makes it deterministic.
