@@ -2,8 +2,8 @@
 
 NCA (Goldberger et al., NIPS 2004) maximises the expected number of points that a random neighbour classifies rightly,
 ``sum_i sum_j [y_i = y_j] p_ij`` with ``p_ij`` proportional to ``exp(-d(x_i, x_j))``. metric-learn builds a dozen arrays
-of (n, n) for every evaluation; where n is 10,000, most of the time goes into getting and clearing their memory. Here there
-is one, filled and made symmetric block by block, so that what remains are the two matrix products that the
+of (n, n) for every evaluation; where n is 10,000, much of the time goes into getting and clearing their memory. Here
+there is one, filled and made symmetric block by block, so that what remains are the two matrix products that the
 mathematics asks for. The optimiser, its start and its stopping rule are the library's; `tests/learners/test_nca.py`
 holds objective, gradient and result side by side.
 """
