@@ -108,7 +108,7 @@ def tightness_markdown(table: pd.DataFrame) -> str:
         boundary = f"{row['boundary']:.3f} ({row['boundary_points']:,} points)"
         cells = [
             dataset, method or row["method"], row["k"], f"{row['n_correct']:,}", f"{row['exact']:.1%}",
-            f"{row['gap_left']:.1%}", f"{row['gap_before']:.1%}", f"{row['nodes']:,.0f}", f"{row['seconds']:.2f}",
+            f"{row['gap_left']:.1%}", _share(row["gap_before"]), f"{row['nodes']:,.0f}", f"{row['seconds']:.2f}",
             _ratio(row["certified"]), _ratio(row["local_search"]), "—" if np.isnan(row["boundary"]) else boundary,
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -207,6 +207,10 @@ def _preference(record: RadiiRecord) -> tuple[object, ...]:
 
 def _place(labels: dict[str, str], name: str) -> tuple[int, str]:
     return (list(labels).index(name) if name in labels else len(labels)), name
+
+
+def _share(value: float) -> str:
+    return "—" if np.isnan(value) else f"{value:.1%}"
 
 
 def _ratio(value: float) -> str:
