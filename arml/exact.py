@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from arml.attacks.run import Classifier, confirmed
 from arml.certify.knn_certificate import certificate_of
-from arml.certify.knn_exact import Budget, Tree, search_radii
+from arml.certify.knn_exact import search_radii
 from arml.certify.one_nn import EXACT_GAP
+from arml.certify.point_search import Budget, Tree
 from arml.radii import AttackedBounds, SandwichError, SearchedBounds, Status
 
 Array = NDArray[np.float64]
@@ -124,8 +125,9 @@ def _tied(knn: Classifier, x: Array, delta: Array, label: int, plurality: bool) 
     for rival in np.setdiff1d(knn.classes_, [label]):
         favoured = knn.y_train_ == rival
         nearest = np.argsort(np.where(own, c + blur, np.where(favoured, c - blur, c)), kind="stable")
-        if int(favoured[nearest[:K]].sum()) >= int(own[nearest[:K]].sum()):
-            return _before(knn, c, nearest[:K], nearest[K:], step)
+        enough = int(favoured[nearest[:K]].sum()) >= int(own[nearest[:K]].sum())
+        if enough and _before(knn, c, nearest[:K], nearest[K:], step):
+            return True
     return False
 
 

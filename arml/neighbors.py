@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from arml.attacks import ATTACKS, run_attack, sandwich
 from arml.certify.knn_bound import certified_radii
-from arml.certify.knn_exact import CLOSE, Budget
 from arml.certify.norms import NORMS
 from arml.certify.one_nn import exact_radii
+from arml.certify.point_search import CLOSE, Budget
 from arml.devices import resolve_device
 from arml.exact import EVENTS, searched_radius
 from arml.geometry import Mahalanobis, as_mahalanobis, sq_dist_matrix, useful_origin

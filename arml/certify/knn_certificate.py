@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arml.certify.cells import LOW
-from arml.certify.knn_exact import Tree
+from arml.certify.point_search import Tree
 from arml.certify.tree import SPLIT, VOTE
 
 Integers = NDArray[np.int64]

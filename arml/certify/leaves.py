@@ -16,9 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.cells import LOW
 from arml.certify.lookahead import look_ahead
-from arml.certify.tree import SPLIT, VOTE, path_status, rows_bound
+from arml.certify.tree import SPLIT, VOTE, low_counts, path_status, rows_bound
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -87,15 +86,10 @@ def _node_bound(
     rows: Array,
     margins: Array,
 ) -> float:
+    """What the node itself proves: by row values, its multipliers, and what is seen from where these lead."""
     n_other = D.shape[0]
     path_status(node, parent, point, side, status)
-    low_other, low_own = 0, 0
-    for i in range(status.shape[0]):
-        if status[i] == LOW:
-            if i < n_other:
-                low_other += 1
-            else:
-                low_own += 1
+    low_other, low_own = low_counts(status, n_other)
     missing, spare = k - low_other, k - 1 - low_own
     bound = rows_bound(values, status, missing)
     if bound >= reach:

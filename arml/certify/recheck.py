@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from arml.certify.certificate import OneNNCertificate
 from arml.certify.knn_certificate import KNNCertificate
 from arml.certify.knn_recheck import recheck_knn
-from arml.certify.verdict import FittedNeighbors, RecheckReport
+from arml.certify.verdict import CheckFailedError, FittedNeighbors, RecheckReport, require
 from arml.radii import RadiusBounds, Status
 
 Array = NDArray[np.float64]
@@ -32,10 +32,6 @@ Integers = NDArray[np.int64]
 _KKT_TOLERANCE = 1e-5
 # Relative rounding the check itself may add to a bound it recomputes.
 _CHECK_ROUNDING = 1e-9
-
-
-class _CheckFailedError(Exception):
-    """A check failed; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ def recheck(
     for i in range(len(points)):
         try:
             _check_point(train, points[i], int(labels[i]), bounds, i, gap)
-        except _CheckFailedError as failure:
+        except CheckFailedError as failure:
             ok[i] = False
             problems.append((i, str(failure)))
     return RecheckReport(ok, tuple(problems))
@@ -122,11 +118,6 @@ def _mapped(knn: FittedNeighbors) -> _Training:
     )
 
 
-def _require(condition: bool | np.bool_, message: str) -> None:
-    if not condition:
-        raise _CheckFailedError(message)
-
-
 def _check_point(train: _Training, raw: Array, label: int, bounds: RadiusBounds, i: int, gap: float) -> None:
     assert bounds.perturbation is not None
     x = raw - train.origin
@@ -136,24 +127,24 @@ def _check_point(train: _Training, raw: Array, label: int, bounds: RadiusBounds,
     c = _sq_dist(train, x)
     blur = _blur(train, x)
     if status in (Status.MISCLASSIFIED, Status.TIED):
-        _require(lower == upper == 0.0 and not delta.any(), f"status {status}, but the radius is not 0")
-        _require(_lead(c, own) <= blur, f"status {status}, but the point is classified correctly")
+        require(lower == upper == 0.0 and not delta.any(), f"status {status}, but the radius is not 0")
+        require(_lead(c, own) <= blur, f"status {status}, but the point is classified correctly")
         return
-    _require(status in set(Status), f"unknown status {status!r}")
-    _require(0.0 <= lower <= upper, f"bounds {lower} and {upper} are not ordered")
-    _require(_lead(c, own) > -blur, "a misclassified point has a positive radius")
+    require(status in set(Status), f"unknown status {status!r}")
+    require(0.0 <= lower <= upper, f"bounds {lower} and {upper} are not ordered")
+    require(_lead(c, own) > -blur, "a misclassified point has a positive radius")
     certificate: OneNNCertificate = bounds.certificate
     room = raw - np.minimum(certificate.box[0], raw), np.maximum(certificate.box[1], raw) - raw
     proof = _PointProof(train, c, own, room, certificate, i)
     if status == Status.UNREACHABLE:
-        _require(np.isinf(lower) and np.isinf(upper), "status unreachable, but a bound is finite")
+        require(np.isinf(lower) and np.isinf(upper), "status unreachable, but a bound is finite")
         # Within the box no perturbation is longer than its diagonal, so a longer bound proves that there is none.
         proof.check_lower(float(np.linalg.norm(np.maximum(*room))))
         return
     proof.check_lower(lower)
     _check_witness(train, x, own, delta, room, lower, upper)
     if status == Status.EXACT:
-        _require(upper - lower <= gap * upper, f"gap {(upper - lower) / upper:.2g} is too large to be called exact")
+        require(upper - lower <= gap * upper, f"gap {(upper - lower) / upper:.2g} is too large to be called exact")
         proof.check_kkt(delta)
 
 
@@ -168,14 +159,14 @@ def _check_witness(
 ) -> None:
     """The perturbation has norm ``upper``, works, and a step just below ``lower`` does not."""
     norm = float(np.linalg.norm(delta))
-    _require(abs(norm - upper) <= 1e-12 * upper, f"the perturbation has norm {norm!r}, not {upper!r}")
+    require(abs(norm - upper) <= 1e-12 * upper, f"the perturbation has norm {norm!r}, not {upper!r}")
     slip = 1e-9 * upper
-    _require((delta >= -room[0] - slip).all() and (delta <= room[1] + slip).all(), "the perturbation leaves the box")
+    require((delta >= -room[0] - slip).all() and (delta <= room[1] + slip).all(), "the perturbation leaves the box")
     outside = _sq_dist(train, x + delta)
     blur = _blur(train, x + delta)
-    _require(_lead(outside, own) <= blur, "at the perturbed point the label's own class is still nearer")
+    require(_lead(outside, own) <= blur, "at the perturbed point the label's own class is still nearer")
     inside = _sq_dist(train, x + delta * (lower / upper * (1 - 1e-6)))
-    _require(_lead(inside, own) > -blur, "a perturbation shorter than the lower bound changes the answer")
+    require(_lead(inside, own) > -blur, "a perturbation shorter than the lower bound changes the answer")
 
 
 def _sq_dist(train: _Training, x: Array) -> Array:
@@ -216,7 +207,7 @@ class _PointProof:
         self.entries = range(int(certificate.entry_ptr[i]), int(certificate.entry_ptr[i + 1]))
         self._require_own(self.anchors, "anchor")
         valid = -1 <= self.winner < len(own) and not (self.winner >= 0 and own[self.winner])
-        _require(valid, f"the winner {self.winner} is not an other-class training point")
+        require(valid, f"the winner {self.winner} is not an other-class training point")
 
     def check_lower(self, lower: float) -> None:
         """Every other-class point needs a perturbation of norm at least ``lower``."""
@@ -225,7 +216,7 @@ class _PointProof:
             np.maximum(proven, self._closed_form(int(anchor)), out=proven, where=~self.own)
         for entry in self.entries:
             other = int(self.certificate.entry_other[entry])
-            _require(
+            require(
                 0 <= other < len(proven) and not self.own[other], f"an entry names {other}, not an other-class point"
             )
             A, b, weight = self._constraints(entry, other)
@@ -236,7 +227,7 @@ class _PointProof:
             if gain > 0 and length > 0:
                 proven[other] = max(proven[other], gain / length)
         weakest = int(proven.argmin())
-        _require(
+        require(
             proven[weakest] >= lower * (1 - _CHECK_ROUNDING),
             f"nothing proves that training point {weakest} needs {lower!r}; shown: {proven[weakest]!r}",
         )
@@ -247,7 +238,7 @@ class _PointProof:
         if not entries:
             # The closed form alone proves the bound, so the bisecting hyperplane of one anchor is the only constraint.
             slack = [float(self._closed_form(int(anchor))[self.winner]) for anchor in self.anchors]
-            _require(
+            require(
                 max(slack, default=0.0) >= np.linalg.norm(delta) * (1 - _KKT_TOLERANCE), "no multipliers for the winner"
             )
             return
@@ -255,9 +246,9 @@ class _PointProof:
         direction = weight @ A
         optimum = (float(weight @ b) / float(direction @ direction)) * direction
         size = float(np.linalg.norm(delta))
-        _require(np.linalg.norm(delta - optimum) <= _KKT_TOLERANCE * size, "the perturbation is not stationary")
+        require(np.linalg.norm(delta - optimum) <= _KKT_TOLERANCE * size, "the perturbation is not stationary")
         residual = np.abs(A @ delta - b) / np.linalg.norm(A, axis=1)
-        _require((residual <= _KKT_TOLERANCE * size).all(), "a constraint with positive weight is not active")
+        require((residual <= _KKT_TOLERANCE * size).all(), "a constraint with positive weight is not active")
 
     def _closed_form(self, anchor: int) -> Array:
         """Eq. (8) of one anchor against all training points (n,)."""
@@ -272,11 +263,11 @@ class _PointProof:
         certificate, train = self.certificate, self.train
         used = slice(int(certificate.row_ptr[entry]), int(certificate.row_ptr[entry + 1]))
         rows, weight = certificate.row[used], certificate.weight[used]
-        _require(bool((weight >= 0).all()) and bool(np.isfinite(weight).all()), "a weight is negative or not finite")
+        require(bool((weight >= 0).all()) and bool(np.isfinite(weight).all()), "a weight is negative or not finite")
         d = train.X.shape[1]
         points, box = rows[rows >= 0], -1 - rows[rows < 0]
         self._require_own(points, "constraint")
-        _require(bool((box < 2 * d).all()), "a box constraint names a feature that does not exist")
+        require(bool((box < 2 * d).all()), "a box constraint names a feature that does not exist")
         A = np.zeros((len(rows), d))
         b = np.empty(len(rows))
         A[rows >= 0] = (train.Z[points] - train.Z[other]) @ train.G
@@ -288,4 +279,4 @@ class _PointProof:
 
     def _require_own(self, rows: Integers, what: str) -> None:
         valid = bool(((rows >= 0) & (rows < len(self.own))).all()) and bool(self.own[rows].all())
-        _require(valid, f"an {what} is not a training point of the label's class")
+        require(valid, f"an {what} is not a training point of the label's class")

@@ -1,17 +1,7 @@
 """Branch and bound over who is nearer than whom: the search behind exact K-NN radii at one test point.
 
-Points, moved distances f and cells are those of `arml.certify.cells`; y is the test point's label, k = (K + 1) / 2.
-
-Events
-------
-*Majority*: y has lost its majority at delta if and only if the k-th smallest f over points of other classes is at most
-the k-th smallest over points of class y (a tie is an attack). Call *low* k nearest other-class points, the farthest of
-which is at t, and the same-class points with ``f < t``, of which there are at most k - 1.
-
-*Vote*: y has lost the vote if and only if K nearest points can be chosen (among ties at will) of which some other class
-has at least as many as y. Call these low. At least k of them are of other classes, so at most k - 1 are of class y.
-
-All other points are *high*. Either way low points have ``f <= t`` and high points ``f >= t`` for some t.
+Points, moved distances f and cells are those of `arml.certify.cells`; k = (K + 1) / 2. What counts as an attack, and which
+points are then *low* and *high*, is said in `arml.certify.events`.
 
 The tree
 --------
@@ -29,6 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, solve_cell
+from arml.certify.events import majority_lost, undecided_in_front, vote_possible, winning_front
 from arml.certify.lookahead import look_ahead
 
 Array = NDArray[np.float64]
@@ -40,87 +31,6 @@ Bytes = NDArray[np.int8]
 OPEN, SPLIT, CELL, AHEAD, VOTE = 0, 1, 2, 3, 4
 #: Why `grow` returned.
 FINISHED, FULL, BUDGET = 0, 1, 2
-
-
-@njit(cache=True, nogil=True)
-def _kth_smallest(values: Array, k: int) -> float:
-    return np.inf if values.shape[0] < k else np.partition(values, k - 1)[k - 1]
-
-
-@njit(cache=True, nogil=True)
-def majority_lost(f: Array, n_other: int, k: int, tolerance: float) -> bool:
-    """Whether the majority is lost at moved distances f (m,), of which the first n_other are of other classes."""
-    return _kth_smallest(f[:n_other], k) <= _kth_smallest(f[n_other:], k) + tolerance
-
-
-@njit(cache=True, nogil=True)
-def _nearest_for(f: Array, votes: Integers, n_other: int, rival: int, n_neighbors: int, tolerance: float) -> Integers:
-    """The K nearest points, ties decided in favour of the class ``rival`` and against the label."""
-    shifted = f.copy()
-    for i in range(f.shape[0]):
-        if i >= n_other:
-            shifted[i] += tolerance
-        elif votes[i] == rival:
-            shifted[i] -= tolerance
-    return np.argsort(shifted)[:n_neighbors]
-
-
-@njit(cache=True, nogil=True)
-def winning_front(f: Array, votes: Integers, n_other: int, n_neighbors: int, tolerance: float) -> Integers:
-    """K nearest points among which another class has at least as many as the label; empty if there are none.
-
-    votes (n_other,) are the classes of the other-class points.
-    """
-    seen = np.zeros(votes.max() + 1, np.bool_)
-    for j in range(n_other):
-        rival = votes[j]
-        if seen[rival]:
-            continue
-        seen[rival] = True
-        nearest = _nearest_for(f, votes, n_other, rival, n_neighbors, tolerance)
-        n_rival, n_label = 0, 0
-        for i in nearest:
-            if i >= n_other:
-                n_label += 1
-            elif votes[i] == rival:
-                n_rival += 1
-        if n_rival >= n_label:
-            return nearest
-    return np.empty(0, np.int64)
-
-
-@njit(cache=True, nogil=True)
-def _vote_possible(votes: Integers, status: Bytes, n_other: int, low_own: int, places: int) -> bool:
-    """Whether some class can still have as many low points as the label has, when ``places`` more become low.
-
-    Places that other classes cannot fill are filled by the label.
-    """
-    if places < 0:
-        return False
-    n_undecided = 0
-    for j in range(n_other):
-        if status[j] == UNDECIDED:
-            n_undecided += 1
-    low_own += max(places - n_undecided, 0)
-    low, undecided = np.zeros(votes.max() + 1, np.int64), np.zeros(votes.max() + 1, np.int64)
-    for j in range(n_other):
-        if status[j] == LOW:
-            low[votes[j]] += 1
-        elif status[j] == UNDECIDED:
-            undecided[votes[j]] += 1
-    return (low + np.minimum(undecided, places)).max() >= max(low_own, 1)
-
-
-@njit(cache=True, nogil=True)
-def _undecided_in_front(f: Array, status: Bytes, n_neighbors: int) -> int:
-    """The farthest undecided one of the K nearest points, else the nearest undecided one; -1 for none."""
-    chosen = -1
-    for rank, i in enumerate(np.argsort(f)):
-        if rank >= n_neighbors and chosen >= 0:
-            break
-        if status[i] == UNDECIDED:
-            chosen = i
-    return chosen
 
 
 @njit(cache=True, nogil=True)
@@ -169,6 +79,13 @@ def _pop(heap: Integers, size: int, bounds: Array) -> int:
             return top
         heap[child], heap[position] = heap[position], heap[child]
         position = child
+
+
+@njit(cache=True, nogil=True)
+def low_counts(status: Bytes, n_other: int) -> tuple[int, int]:
+    """How many other-class and how many same-class points are low."""
+    low = status == LOW
+    return low[:n_other].sum(), low[n_other:].sum()
 
 
 @njit(cache=True, nogil=True)
@@ -249,13 +166,7 @@ def grow(
         decided = split[node]
         for choice in (LOW, HIGH):
             status[decided] = choice
-            low_other, low_own = 0, 0
-            for i in range(m):
-                if status[i] == LOW:
-                    if i < n_other:
-                        low_other += 1
-                    else:
-                        low_own += 1
+            low_other, low_own = low_counts(status, n_other)
             child = n_nodes
             n_nodes += 1
             parent[child], point[child], side[child], split[child] = node, decided, choice, -1
@@ -264,7 +175,7 @@ def grow(
             closing = best[0] * (1.0 - gap)
             spare, missing = k - 1 - low_own, k - low_other
             places = n_neighbors - low_own - low_other
-            if plurality and not _vote_possible(votes, status, n_other, low_own, places):
+            if plurality and not vote_possible(votes, status, n_other, low_own, places):
                 kind[child], bounds[child] = VOTE, np.inf
                 continue
             rows = rows_bound(values, status, missing)
@@ -300,7 +211,7 @@ def grow(
                 )  # fmt: skip
                 continue
             if lost and plurality:
-                split[child] = _undecided_in_front(f, status, n_neighbors)
+                split[child] = undecided_in_front(f, status, n_neighbors)
                 if split[child] < 0:
                     # Nothing is left to decide: what the cell's value says is all that is claimed.
                     continue

@@ -31,3 +31,13 @@ class RecheckReport:
 
     def __bool__(self) -> bool:
         return bool(self.ok.all())
+
+
+class CheckFailedError(Exception):
+    """A check failed; the message says which."""
+
+
+def require(condition: bool | np.bool_, message: str) -> None:
+    """Raise `CheckFailedError` with ``message`` unless the condition holds."""
+    if not condition:
+        raise CheckFailedError(message)

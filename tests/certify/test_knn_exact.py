@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from arml.certify.knn_exact import Budget, search_radii
+from arml.certify.knn_exact import search_radii
 from arml.certify.one_nn import exact_radii
+from arml.certify.point_search import Budget
 from arml.geometry import Mahalanobis
 from tests.certify.enumeration import (
     by_active_set,

@@ -1,0 +1,108 @@
+"""When a label has lost its majority, or the vote, told from the moved distances of the points.
+
+Points and moved distances f are those of `arml.certify.cells`; y is the test point's label, k = (K + 1) / 2.
+
+Events
+------
+*Majority*: y has lost its majority at delta if and only if the k-th smallest f over points of other classes is at most
+the k-th smallest over points of class y (a tie is an attack). Call *low* k nearest other-class points, the farthest of
+which is at t, and the same-class points with ``f < t``, of which there are at most k - 1.
+
+*Vote*: y has lost the vote if and only if K nearest points can be chosen (among ties at will) of which some other class
+has at least as many as y. Call these low. At least k of them are of other classes, so at most k - 1 are of class y.
+
+All other points are *high*. Either way low points have ``f <= t`` and high points ``f >= t`` for some t.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from arml.certify.cells import LOW, UNDECIDED
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bytes = NDArray[np.int8]
+
+
+@njit(cache=True, nogil=True)
+def _kth_smallest(values: Array, k: int) -> float:
+    return np.inf if values.shape[0] < k else np.partition(values, k - 1)[k - 1]
+
+
+@njit(cache=True, nogil=True)
+def majority_lost(f: Array, n_other: int, k: int, tolerance: float) -> bool:
+    """Whether the majority is lost at moved distances f (m,), of which the first n_other are of other classes."""
+    return _kth_smallest(f[:n_other], k) <= _kth_smallest(f[n_other:], k) + tolerance
+
+
+@njit(cache=True, nogil=True)
+def _nearest_for(f: Array, votes: Integers, n_other: int, rival: int, n_neighbors: int, tolerance: float) -> Integers:
+    """The K nearest points, ties decided in favour of the class ``rival`` and against the label."""
+    shifted = f.copy()
+    for i in range(f.shape[0]):
+        if i >= n_other:
+            shifted[i] += tolerance
+        elif votes[i] == rival:
+            shifted[i] -= tolerance
+    return np.argsort(shifted)[:n_neighbors]
+
+
+@njit(cache=True, nogil=True)
+def winning_front(f: Array, votes: Integers, n_other: int, n_neighbors: int, tolerance: float) -> Integers:
+    """K nearest points among which another class has at least as many as the label; empty if there are none.
+
+    votes (n_other,) are the classes of the other-class points.
+    """
+    seen = np.zeros(votes.max() + 1, np.bool_)
+    for j in range(n_other):
+        rival = votes[j]
+        if seen[rival]:
+            continue
+        seen[rival] = True
+        nearest = _nearest_for(f, votes, n_other, rival, n_neighbors, tolerance)
+        n_rival, n_label = 0, 0
+        for i in nearest:
+            if i >= n_other:
+                n_label += 1
+            elif votes[i] == rival:
+                n_rival += 1
+        if n_rival >= n_label:
+            return nearest
+    return np.empty(0, np.int64)
+
+
+@njit(cache=True, nogil=True)
+def vote_possible(votes: Integers, status: Bytes, n_other: int, low_own: int, places: int) -> bool:
+    """Whether some class can still have as many low points as the label has, when ``places`` more become low.
+
+    Places that other classes cannot fill are filled by the label.
+    """
+    if places < 0:
+        return False
+    n_undecided = 0
+    for j in range(n_other):
+        if status[j] == UNDECIDED:
+            n_undecided += 1
+    low_own += max(places - n_undecided, 0)
+    low, undecided = np.zeros(votes.max() + 1, np.int64), np.zeros(votes.max() + 1, np.int64)
+    for j in range(n_other):
+        if status[j] == LOW:
+            low[votes[j]] += 1
+        elif status[j] == UNDECIDED:
+            undecided[votes[j]] += 1
+    return (low + np.minimum(undecided, places)).max() >= max(low_own, 1)
+
+
+@njit(cache=True, nogil=True)
+def undecided_in_front(f: Array, status: Bytes, n_neighbors: int) -> int:
+    """The farthest undecided one of the K nearest points, else the nearest undecided one; -1 for none."""
+    chosen = -1
+    for rank, i in enumerate(np.argsort(f)):
+        if rank >= n_neighbors and chosen >= 0:
+            break
+        if status[i] == UNDECIDED:
+            chosen = i
+    return chosen

@@ -1,0 +1,169 @@
+"""Check the proof tree of one test point: that it covers everything, and that each leaf shows the claimed bound."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arml.certify.knn_certificate import KNNCertificate
+from arml.certify.knn_view import ROUNDING, View, row_values
+from arml.certify.verdict import require
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+_U = 2.0**-53
+_LEAVES_AT_ONCE = 256
+
+
+class TreeCheck:
+    """The proof tree of one test point; ``view`` are the points it speaks of."""
+
+    def __init__(self, view: View, label: int, certificate: KNNCertificate, i: int, lower: float) -> None:
+        self.view, self.lower = view, lower
+        self.K = int(certificate.setting[0])
+        self.k, self.plurality = (self.K + 1) // 2, bool(certificate.setting[1])
+        self.own = view.y == label
+        nodes = slice(int(certificate.node_ptr[i]), int(certificate.node_ptr[i + 1]))
+        self.parent, self.point = certificate.parent[nodes], certificate.point[nodes]
+        self.low = certificate.low[nodes]
+        self.evidence = certificate.pair_ptr[nodes.start : nodes.stop + 1]
+        self.pairs, self.weight = certificate.pairs, certificate.weight
+        others, same = np.flatnonzero(~self.own), np.flatnonzero(self.own)
+        self.others, self.same = others, same
+        self.D = view.distances(others, same)
+        order = others, same[np.argsort(view.c[same], kind="stable")]
+        self.norms = np.linalg.norm(view.P, axis=1)
+        # What a difference of moved distances may be off by, for steps shorter than lower.
+        self.blur = 2 * float(view.c_error.max(initial=0.0)) + 4 * lower * (
+            float(view.P_error.max(initial=0.0)) + 2 * (view.P.shape[1] + 8) * _U * float(self.norms.max(initial=0.0))
+        )
+        self.rows = np.zeros(len(view.y))
+        self.rows[others] = np.maximum(row_values(view, others, order[1], self.k), 0)
+
+    def run(self) -> None:
+        """Check the tree's shape, then its leaves."""
+        if not len(self.parent):
+            require(len(self.others) < self.k, "the proof has no tree although it mentions enough points")
+            return
+        states = self._states()
+        is_leaf = np.ones(len(self.parent), dtype=bool)
+        is_leaf[self.parent[1:]] = False
+        leaves = np.flatnonzero(is_leaf)
+        for start in range(0, len(leaves), _LEAVES_AT_ONCE):
+            block = leaves[start : start + _LEAVES_AT_ONCE]
+            self._check_leaves(block[~self._hopeless(states[block])], states)
+
+    def _states(self) -> NDArray[np.int8]:
+        """What each node has decided: 1 low, -1 high, 0 undecided (nodes, m); refuses trees that leave a gap."""
+        n, m = len(self.parent), len(self.own)
+        ordered = self.parent[0] == -1 and bool((self.parent[1:] < np.arange(1, n)).all())
+        require(ordered and bool((self.parent[1:] >= 0).all()), "the tree's nodes are not in order")
+        require(bool(((self.point[1:] >= 0) & (self.point[1:] < m)).all()), "a node decides an unknown point")
+        states = np.zeros((n, m), dtype=np.int8)
+        children: dict[int, list[int]] = {}
+        for node in range(1, n):
+            above = int(self.parent[node])
+            children.setdefault(above, []).append(node)
+            require(states[above, self.point[node]] == 0, "a node decides a point twice")
+            states[node] = states[above]
+            states[node, self.point[node]] = 1 if self.low[node] else -1
+        for pair in children.values():
+            covers = len(pair) == 2 and self.point[pair[0]] == self.point[pair[1]]
+            require(covers and self.low[pair[0]] != self.low[pair[1]], "a node's children leave out a case")
+        return states
+
+    def _hopeless(self, states: NDArray[np.int8]) -> Booleans:
+        """Which of the nodes (l, m) hold no attack of norm below ``lower``, whatever the distances are: too few points.
+
+        Other-class points that cost at least ``lower`` by themselves cannot be low in such an attack.
+        """
+        low, undecided, own = states == 1, states == 0, self.own
+        able = ~own & (self.rows < self.lower * (1 - ROUNDING))
+        n_own, n_other = (low & own).sum(axis=1), (low & ~own).sum(axis=1)
+        n_able = (undecided & able).sum(axis=1)
+        hopeless = (n_own > self.k - 1) | (n_other + n_able < self.k) | (low & ~own & ~able).any(axis=1)
+        if not self.plurality:
+            return np.asarray(hopeless | (n_other > self.k))
+        places = self.K - n_own - n_other
+        # Places that other classes cannot fill are filled by the label.
+        n_own = np.maximum(n_own + np.maximum(places - n_able, 0), 1)
+        wins = np.zeros(len(states), dtype=bool)
+        for rival in np.unique(self.view.y[self.others]).tolist():
+            mine = self.view.y == rival
+            more = np.minimum(places, (undecided & able & mine).sum(axis=1))
+            wins |= (low & mine).sum(axis=1) + more >= n_own
+        return np.asarray(hopeless | (places < 0) | ~wins)
+
+    def _check_leaves(self, leaves: Integers, states: NDArray[np.int8]) -> None:
+        """Every attack in one of the leaves has a norm of at least ``lower``."""
+        view, n = self.view, len(leaves)
+        counts = self.evidence[leaves + 1] - self.evidence[leaves]
+        leaf = np.repeat(np.arange(n), counts)
+        used = np.arange(int(counts.sum())) + np.repeat(self.evidence[leaves] - np.cumsum(counts) + counts, counts)
+        low, high, weight = self.pairs[used, 0], self.pairs[used, 1], self.weight[used]
+        self._check_pairs(states[leaves], leaf, low, high, weight)
+        # Only ratios count: a leaf's weights are brought to a size at which nothing underflows.
+        largest = np.zeros(n)
+        np.maximum.at(largest, leaf, weight)
+        weight = weight / np.maximum(largest, 1e-300)[leaf]
+        lengths = np.sqrt(((view.P[high] - view.P[low]) ** 2).sum(axis=1))
+        weight = np.where(lengths > 0, weight / np.maximum(lengths, 1e-150), 0.0)
+        combined, size = np.zeros((n, len(view.c))), np.zeros((n, len(view.c)))
+        for ends, sign in ((high, 1.0), (low, -1.0)):
+            np.add.at(combined, (leaf, ends), sign * weight)
+            np.add.at(size, (leaf, ends), weight)
+        directions, gains = combined @ view.P, -0.5 * (combined @ view.c)
+        # Rounding counts against the proof: that of distances and rows, and that of the sums over them.
+        terms = 4 * (counts + view.P.shape[1] + 8) * _U
+        gains -= size @ view.c_error + terms * (size @ view.c)
+        gains -= (size @ view.P_error + terms * (size @ self.norms)) * self.lower
+        sizes = np.linalg.norm(directions, axis=1)
+        beta = np.where((gains > 0) & (sizes > 0), gains / np.maximum(sizes, 1e-300), 0.0)
+        beta = np.where((gains > 0) & (gains >= self.lower * sizes), np.inf, beta)
+        open_ = np.flatnonzero(~(beta >= self.lower * (1 - ROUNDING)))
+        steps = -(beta / np.maximum(sizes, 1e-300))[open_, None] * directions[open_]
+        F = view.c - 2 * (steps @ view.P.T)
+        for q, f in zip(open_, F, strict=True):
+            shown = self._ahead(f, states[leaves[q]], float(beta[q]))
+            require(shown >= self.lower * (1 - ROUNDING), f"a leaf shows {shown!r}, not {self.lower!r}")
+
+    def _check_pairs(self, states: NDArray[np.int8], leaf: Integers, low: Integers, high: Integers, w: Array) -> None:
+        """The weights w are nonnegative, and on pairs of a low and a high point of the leaf (row of ``states``)."""
+        m = states.shape[1]
+        require(bool(((low >= 0) & (low < m) & (high >= 0) & (high < m)).all()), "evidence on an unknown point")
+        require(bool((w >= 0).all()) and bool(np.isfinite(w).all()), "a weight is negative or not finite")
+        decided = states == 1
+        n_own, n_low = (decided & self.own).sum(axis=1), decided.sum(axis=1)
+        full = (n_low >= self.K) & self.plurality
+        own_full = (n_own >= self.k - 1) | full
+        other_full = full if self.plurality else n_low - n_own >= self.k
+        implied = np.where(self.own[high], own_full[leaf], other_full[leaf])
+        is_high = (states[leaf, high] == -1) | ((states[leaf, high] == 0) & implied)
+        decided_low = bool((states[leaf, low] == 1).all())
+        require(decided_low and bool(is_high.all()), "evidence on a pair that is undecided")
+
+    def _ahead(self, f: Array, state: NDArray[np.int8], beta: float) -> float:
+        """Norm that every attack of a leaf has, seen from the moved point with distances f (m,), beta away."""
+        low, undecided = state == 1, state == 0
+        spare = self.k - 1 - int((low & self.own).sum())
+        missing = self.k - int((low & ~self.own).sum())
+        same = self.same
+        margins = (f[self.others][:, None] - f[same] - self.blur) / (2 * self.D)
+        best = 0.0
+        passed = low[self.others]
+        if spare > 0 and passed.any():
+            still = np.maximum(margins[passed][:, undecided[same]].max(axis=0, initial=0.0), 0.0)
+            if len(still) > spare:
+                best = float(np.sort(still)[::-1][spare])
+        if missing > 0:
+            open_ = undecided[self.others]
+            some = np.sort(np.maximum(margins[open_][:, undecided[same]], 0.0), axis=1)[:, ::-1]
+            steps = some[:, spare] if some.shape[1] > spare else np.zeros(int(open_.sum()))
+            steps = np.maximum(steps, margins[open_][:, state[same] == -1].max(axis=1, initial=0.0))
+            needed = np.maximum(np.sqrt(beta**2 + steps**2), self.rows[self.others][open_])
+            if len(needed) < missing:
+                return np.inf
+            return max(float(np.sqrt(beta**2 + best**2)), float(np.sort(needed)[missing - 1]))
+        return float(np.sqrt(beta**2 + best**2))
