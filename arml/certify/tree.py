@@ -1,7 +1,7 @@
 """Branch and bound over who is nearer than whom: the search behind exact K-NN radii at one test point.
 
-Points, moved distances f and cells are those of `arml.certify.cells`; k = (K + 1) / 2. What counts as an attack, and which
-points are then *low* and *high*, is said in `arml.certify.events`.
+Points, moved distances f and cells are those of `arml.certify.cells`; k = (K + 1) / 2. What counts as an attack, and
+which points are then *low* and *high*, is said in `arml.certify.events`.
 
 The tree
 --------
