@@ -70,6 +70,21 @@ def test_splice_differs_from_table_2_by_ties_only():
     assert ((best < 6).sum(), (worst < 6).sum()) == (290, 336)
 
 
+@pytest.mark.parametrize("name", ["splice", "pendigits", "satimage", "usps"])
+def test_exact_radii_of_11_nn_are_sandwiched_and_their_proofs_hold(name):
+    data = arml.load_dataset(name, download=False)
+    knn = arml.MahalanobisKNN(n_neighbors=11).fit(data.X_train, data.y_train)
+    X, y = data.evaluation_subset(1000, seed=42)
+    X, y = X[:200:20], y[:200:20]
+    bounds = knn.exact_radius(X, y, max_nodes=2000, proofs=True)
+    attacked = knn.attacked_radius(X, y)  # from Theorem 1 below, from the local search above
+    assert (bounds.status == "exact").sum() >= 4
+    assert (attacked.lower <= bounds.lower * (1 + 1e-9)).all()
+    assert (bounds.upper <= attacked.upper * (1 + 1e-9)).all()
+    report = arml.recheck(knn, X, y, bounds)
+    assert report.ok.all(), report
+
+
 @pytest.mark.parametrize(("name", "clean_error"), [("mnist", 0.033), ("fashion_mnist", 0.145)])
 def test_clean_euclidean_error_of_the_image_sets(name, clean_error):
     data = arml.load_dataset(name, download=False)
