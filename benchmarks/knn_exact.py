@@ -16,7 +16,7 @@ from arml.radii import Status
 from benchmarks.machine import describe
 from benchmarks.output import OUT, Measured, Row, middle, write_part
 
-K, NODES = 11, 20_000
+K, NODES = 11, 200_000
 REQUIRED_EXACT, REQUIRED_SECONDS = 0.98, 5.0
 
 

@@ -11,16 +11,19 @@ which are d_M(x + delta, x_i) up to a term that is the same for all. The shortes
 by the dual active-set method of `arml.qp`, with a row for a pair made when it is violated. Every iterate is dual
 feasible, so a parent's multipliers start its children, and stopping at any time leaves a proven bound.
 
-numba's cache does not notice changes of functions imported from another file: after editing `arml.qp`, this file or
-`lookahead`, delete the ``__pycache__`` folders.
+numba's cache does not notice changes of functions imported from another file: after editing `arml.qp`, this file,
+`inner_products` or `lookahead`, delete the ``__pycache__`` folders.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from arml.certify.inner_products import InnerProducts, cover, move_all, move_some
 from arml.qp import _append, _back_substitute, _orthogonal_part
 
 Array = NDArray[np.float64]
@@ -38,11 +41,44 @@ _MAX_STEPS = 2000
 _CUTS = 3
 
 
-@njit(cache=True, nogil=True)
-def _pair_row(P: Array, c: Array, low: int, high: int, strict: float, row: Array) -> float:
-    """Unit row of the pair (1), written to ``row`` (d,); returns its right-hand side.
+class Workspace(NamedTuple):
+    """Memory of `solve_cell` for up to s active pairs among m points in d dimensions, and what it leaves there.
 
-    That is +inf for points that M cannot tell apart, whose rows differ by rounding only.
+    Attributes
+    ----------
+    A (s, d), b (s,), lengths (s,) : unit rows of the active pairs, their right-hand sides, their norms before
+    Q (s - 1, d), R (s - 1, s - 1) : QR factors of the rows
+    delta (d,), f (m,) : the solution, and the moved distances there
+    weights (s,), working (m,) : weights of the pairs before scaling; the points looked at before all are
+    inner : inner products of the points, kept from cell to cell
+    """
+
+    A: Array
+    b: Array
+    lengths: Array
+    Q: Array
+    R: Array
+    delta: Array
+    f: Array
+    weights: Array
+    working: Integers
+    inner: InnerProducts
+
+    @classmethod
+    def make(cls, m: int, d: int, memory: int) -> Workspace:
+        """An empty one, with at most ``memory`` bytes for inner products."""
+        s = min(d, m) + 1
+        return cls(
+            np.zeros((s, d)), np.zeros(s), np.zeros(s), np.zeros((s - 1, d)), np.zeros((s - 1, s - 1)), np.zeros(d),
+            np.zeros(m), np.zeros(s), np.zeros(m, np.int64), InnerProducts.empty(m, memory),
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _pair_row(P: Array, c: Array, low: int, high: int, strict: float, row: Array) -> tuple[float, float]:
+    """Unit row of the pair (1), written to ``row`` (d,); returns its right-hand side and its norm before scaling.
+
+    The former is +inf for points that M cannot tell apart, whose rows differ by rounding only.
     """
     sq, size = 0.0, 0.0
     for q in range(row.shape[0]):
@@ -50,18 +86,19 @@ def _pair_row(P: Array, c: Array, low: int, high: int, strict: float, row: Array
         sq += row[q] * row[q]
         size += P[high, q] * P[high, q] + P[low, q] * P[low, q]
     if sq <= _SAME * size:
-        return np.inf
+        return np.inf, 0.0
     length = np.sqrt(sq)
     for q in range(row.shape[0]):
         row[q] /= length
-    return 0.5 * (c[high] - c[low] - strict) / length
+    return 0.5 * (c[high] - c[low] - strict) / length, length
 
 
 @njit(cache=True, nogil=True)
-def _remove(A: Array, b: Array, pairs: Integers, lam: Array, k: int, position: int, Q: Array, R: Array) -> int:
+def _remove(work: Workspace, pairs: Integers, lam: Array, k: int, position: int) -> int:
     """Remove an active row and rebuild the factors behind it; returns the new number of active rows."""
+    A, Q, R = work.A, work.Q, work.R
     for q in range(position, k - 1):
-        A[q], b[q], lam[q] = A[q + 1], b[q + 1], lam[q + 1]
+        A[q], work.b[q], work.lengths[q], lam[q] = A[q + 1], work.b[q + 1], work.lengths[q + 1], lam[q + 1]
         pairs[q, 0], pairs[q, 1] = pairs[q + 1, 0], pairs[q + 1, 1]
     for q in range(position, k - 1):
         coefficients, normal = _orthogonal_part(Q, q, A[q])
@@ -70,11 +107,10 @@ def _remove(A: Array, b: Array, pairs: Integers, lam: Array, k: int, position: i
 
 
 @njit(cache=True, nogil=True)
-def _activate(
-    A: Array, b: Array, pairs: Integers, lam: Array, k: int, Q: Array, R: Array, delta: Array
-) -> tuple[int, bool]:
+def _activate(work: Workspace, pairs: Integers, lam: Array, k: int) -> tuple[int, bool]:
     """Satisfy row k of A, dropping rows whose multiplier reaches 0; returns (number of active rows, feasible?)."""
-    row, limit = A[k].copy(), b[k]
+    A, b, Q, R, delta = work.A, work.b, work.Q, work.R, work.delta
+    row, limit, length = A[k].copy(), b[k], work.lengths[k]
     low, high = pairs[k, 0], pairs[k, 1]
     weight = 0.0
     while True:
@@ -92,49 +128,56 @@ def _activate(
             # Along this ray the dual bound grows without end: the multipliers prove that the cell is empty.
             for q in range(k):
                 lam[q] = max(-r[q], 0.0)
-            A[k], b[k], lam[k] = row, limit, 1.0
+            A[k], b[k], work.lengths[k], lam[k] = row, limit, length, 1.0
             pairs[k, 0], pairs[k, 1] = low, high
             return k + 1, False
         for q in range(k):
             lam[q] = max(lam[q] - step * r[q], 0.0)
         weight += step
         if independent:
-            delta -= step * normal
+            delta[:] -= step * normal
         if primal_step <= dual_step:
             _append(Q, R, k, normal, coefficients, sq_norm)
-            A[k], b[k], lam[k] = row, limit, weight
+            A[k], b[k], work.lengths[k], lam[k] = row, limit, length, weight
             pairs[k, 0], pairs[k, 1] = low, high
             return k + 1, True
-        k = _remove(A, b, pairs, lam, k, position, Q, R)
+        k = _remove(work, pairs, lam, k, position)
 
 
 @njit(cache=True, nogil=True)
-def _resume(
-    P: Array,
-    c: Array,
-    strict: float,
-    pairs: Integers,
-    lam: Array,
-    k: int,
-    A: Array,
-    b: Array,
-    Q: Array,
-    R: Array,
-    delta: Array,
-) -> int:
+def _resume(P: Array, c: Array, strict: float, pairs: Integers, lam: Array, k: int, work: Workspace) -> int:
     """Rows, factors and iterate of k active pairs with multipliers; returns how many are kept (independent ones)."""
+    A, Q, R, delta = work.A, work.Q, work.R, work.delta
     delta[:] = 0.0
     kept = 0
     for q in range(k):
         pairs[kept, 0], pairs[kept, 1], lam[kept] = pairs[q, 0], pairs[q, 1], lam[q]
-        b[kept] = _pair_row(P, c, pairs[kept, 0], pairs[kept, 1], strict, A[kept])
+        work.b[kept], work.lengths[kept] = _pair_row(P, c, pairs[kept, 0], pairs[kept, 1], strict, A[kept])
         coefficients, normal = _orthogonal_part(Q, kept, A[kept])
         sq_norm = np.dot(normal, normal)
         if sq_norm > _DEPENDENT:
             _append(Q, R, kept, normal, coefficients, sq_norm)
-            delta -= lam[kept] * A[kept]
+            delta[:] -= lam[kept] * A[kept]
             kept += 1
     return kept
+
+
+@njit(cache=True, nogil=True)
+def _move(P: Array, c: Array, pairs: Integers, lam: Array, k: int, work: Workspace, n_points: int) -> None:
+    """Moved distances at delta of the first n_points of the working set, or of all points if that is -1."""
+    f, delta = work.f, work.delta
+    active, points = pairs[:k], work.working[: max(n_points, 0)]
+    if cover(P, work.inner, active, work.lengths[:k]):
+        work.weights[:k] = lam[:k] / work.lengths[:k]
+        if n_points < 0:
+            move_all(c, work.inner, active, work.weights[:k], f)
+        else:
+            move_some(c, work.inner, active, work.weights[:k], points, f)
+    elif n_points < 0:
+        f[:] = c - 2.0 * np.dot(P, delta)
+    else:
+        for i in points:
+            f[i] = c[i] - 2.0 * np.dot(P[i], delta)
 
 
 @njit(cache=True, nogil=True)
@@ -182,13 +225,7 @@ def solve_cell(
     pairs: Integers,
     lam: Array,
     k: int,
-    A: Array,
-    b: Array,
-    Q: Array,
-    R: Array,
-    delta: Array,
-    f: Array,
-    working: Integers,
+    work: Workspace,
     cutoff: float,
     tolerance: float,
 ) -> tuple[int, float]:
@@ -200,21 +237,21 @@ def solve_cell(
     status (m,) : what is decided; the undecided points of a side that is ``full`` are high
     strict : how much nearer low points must be, 0 for a bound
     pairs (s, 2), lam (s,), k : the active pairs (low, high) with their multipliers; changed in place
-    A (s, d), b (s,), Q (s - 1, d), R (s - 1, s - 1), delta (d,), f (m,), working (m,) : overwritten: unit rows and
-        right-hand sides, QR factors, the iterate, the moved distances there, the points looked at before all are
+    work : overwritten but for its inner products, which are added to; holds delta and f afterwards
     tolerance : difference of moved distances that counts as zero
 
     Returns
     -------
     Number of active pairs and the value: the norm of delta, infinite for an empty cell.
     """
+    working, delta, f = work.working, work.delta, work.f
     n_working = 0
     for i in range(c.shape[0]):
         if status[i] == LOW or status[i] == HIGH:
             working[n_working] = i
             n_working += 1
     n_decided = n_working
-    k = _resume(P, c, strict, pairs, lam, k, A, b, Q, R, delta)
+    k = _resume(P, c, strict, pairs, lam, k, work)
     for q in range(k):
         high = pairs[q, 1]
         if status[high] == UNDECIDED:
@@ -226,13 +263,12 @@ def solve_cell(
         value = np.sqrt(np.dot(delta, delta))
         if value >= cutoff:
             break
-        for q in range(n_working):
-            f[working[q]] = c[working[q]] - 2.0 * np.dot(P[working[q]], delta)
+        _move(P, c, pairs, lam, k, work, n_working)
         low, high = _extremes(f, working, n_working, status)
         if low < 0:
             break
         if high < 0 or f[low] - f[high] + strict <= tolerance or (low == last_low and high == last_high):
-            f[:] = c - 2.0 * np.dot(P, delta)
+            _move(P, c, pairs, lam, k, work, -1)
             before = n_working
             top = f[low] + strict - tolerance
             n_working = _add_crossed(f, top, n_other, status, own_full, other_full, working, n_working)
@@ -241,20 +277,20 @@ def solve_cell(
                 break
             low, high = _extremes(f, working, n_working, status)
         last_low, last_high = low, high
-        if k >= A.shape[0]:
+        if k >= work.b.shape[0]:
             break
         pairs[k, 0], pairs[k, 1] = low, high
-        b[k] = _pair_row(P, c, low, high, strict, A[k])
-        if b[k] == np.inf:
+        work.b[k], work.lengths[k] = _pair_row(P, c, low, high, strict, work.A[k])
+        if work.b[k] == np.inf:
             # Points that M cannot tell apart are as near as each other, never strictly nearer.
             value = np.inf if strict > 0.0 else value
             break
-        k, feasible = _activate(A, b, pairs, lam, k, Q, R, delta)
+        k, feasible = _activate(work, pairs, lam, k)
         if not feasible:
             value = np.inf
             break
     if not complete and value < cutoff:
-        f[:] = c - 2.0 * np.dot(P, delta)
+        _move(P, c, pairs, lam, k, work, -1)
     for q in range(n_decided, n_working):
         status[working[q]] = UNDECIDED
     return k, value

@@ -83,7 +83,6 @@ def _node_bound(
     all_lam: Array,
     status: Bytes,
     delta: Array,
-    rows: Array,
     margins: Array,
 ) -> float:
     """What the node itself proves: by row values, its multipliers, and what is seen from where these lead."""
@@ -101,7 +100,7 @@ def _node_bound(
         return reach
     f = c - 2.0 * np.dot(P, delta)
     error = c_error + 2.0 * (p_error + (P.shape[1] + 4) * _U * p_size) * beta + 4.0 * _U * np.abs(c).max()
-    ahead, _ = look_ahead(f, D, status, spare, missing, beta, reach, 2.0 * error, rows, margins)
+    ahead, _ = look_ahead(f, D, status, spare, missing, beta, reach, 2.0 * error, margins)
     return min(max(bound, ahead * (1.0 - 8.0 * _U)), reach)
 
 
@@ -141,7 +140,7 @@ def proven_bound(
         p_size = max(p_size, np.dot(P[i], P[i]))
     p_size = np.sqrt(p_size)
     status, delta = np.zeros(m, np.int8), np.empty(d)
-    rows, margins = np.empty(D.shape[0]), np.empty(D.shape[1])
+    margins = np.empty(D.shape[1])
     smallest = reach
     for leaf in range(n_nodes):
         if kind[leaf] == SPLIT or kind[leaf] == VOTE:
@@ -153,7 +152,7 @@ def proven_bound(
                 bound,
                 _node_bound(
                     node, P, c, D, values, k, p_error, c_error, p_size, reach, parent, point, side, first_pair,
-                    all_pairs, all_lam, status, delta, rows, margins,
+                    all_pairs, all_lam, status, delta, margins,
                 ),
             )  # fmt: skip
             if bound >= min(claimed, reach) * (1.0 - 1e-9) or node == 0:

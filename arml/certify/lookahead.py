@@ -43,42 +43,61 @@ def insert(largest: Array, value: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def rows_at(f: Array, D: Array, status: Bytes, spare: int, blur: float, enough: float, rows: Array) -> None:
-    """Row values (n_other,) at the moved point, written to ``rows``; infinite where a point is decided.
+def _row_value(j: int, f: Array, D: Array, status: Bytes, blur: float, enough: float, largest: Array) -> float:
+    """Row value of the other-class point j at the moved point; ``largest`` (spare + 1,) is overwritten.
 
     Parameters
     ----------
     f (m,) moved distances, D (n_other, n_own) the distances ``||p_i - p_j||``
-    spare : how many more same-class points may be low
     blur : subtracted from differences of f, to make up for their rounding
-    enough : values of at least this may come out too small, but not below it
+    enough : a value of at least this may come out too small, but not below it
     """
     n_other, n_own = D.shape
+    largest[:] = 0.0
+    needed, last = 0.0, largest.shape[0] - 1
+    for i in range(n_own):
+        ahead = f[j] - f[n_other + i] - blur
+        if ahead > 0.0 and status[n_other + i] != LOW:
+            margin = ahead / (2.0 * D[j, i])
+            if status[n_other + i] == HIGH:
+                needed = max(needed, margin)
+            else:
+                insert(largest, margin)
+            if needed >= enough or largest[last] >= enough:
+                break
+    return max(needed, largest[last])
+
+
+@njit(cache=True, nogil=True)
+def next_row(
+    f: Array, D: Array, status: Bytes, spare: int, missing: int, blur: float, enough: float
+) -> tuple[float, int]:
+    """The ``missing``-th smallest row value of undecided points, and whose it is; (inf, -1) if there are fewer.
+
+    At least ``enough`` is all that is said of a value that is; ``spare`` is how many more same-class points may be low,
+    the other parameters are those of `_row_value`. Points whose value turns out too large are left half-way.
+    """
+    values, points = np.full(missing, np.inf), np.full(missing, -1)
     largest = np.empty(spare + 1)
-    for j in range(n_other):
-        rows[j] = np.inf
+    for j in range(D.shape[0]):
         if status[j] != UNDECIDED:
             continue
-        largest[:] = 0.0
-        needed = 0.0
-        for i in range(n_own):
-            ahead = f[j] - f[n_other + i] - blur
-            if ahead > 0.0 and status[n_other + i] != LOW:
-                margin = ahead / (2.0 * D[j, i])
-                if status[n_other + i] == HIGH:
-                    needed = max(needed, margin)
-                else:
-                    insert(largest, margin)
-                if needed >= enough or largest[spare] >= enough:
-                    break
-        rows[j] = max(needed, largest[spare])
+        value = _row_value(j, f, D, status, blur, min(enough, values[missing - 1]), largest)
+        if value >= values[missing - 1]:
+            continue
+        q = missing - 1
+        while q > 0 and values[q - 1] > value:
+            values[q], points[q] = values[q - 1], points[q - 1]
+            q -= 1
+        values[q], points[q] = value, j
+    return values[missing - 1], points[missing - 1]
 
 
 @njit(cache=True, nogil=True)
 def own_at(f: Array, D: Array, status: Bytes, blur: float, margins: Array) -> None:
     """How far it is until the low points have passed an undecided same-class point, written to ``margins`` (n_own,).
 
-    -1 where a point is decided or has been passed; the parameters are those of `rows_at`.
+    -1 where a point is decided or has been passed; the parameters are those of `_row_value`.
     """
     n_other, n_own = D.shape
     margins[:] = -1.0
@@ -101,7 +120,6 @@ def look_ahead(
     value: float,
     closing: float,
     blur: float,
-    rows: Array,
     margins: Array,
 ) -> tuple[float, int]:
     """Bound of a node, and the point to decide next (-1 for none).
@@ -111,9 +129,9 @@ def look_ahead(
 
     Parameters
     ----------
-    f, D, status, spare, blur : see `rows_at`; missing : how many more other-class points must become low
+    f, D, status, spare, blur : see `next_row`; missing : how many more other-class points must become low
     value : length of delta; closing : value from which on a bound is of no interest
-    rows (n_other,), margins (n_own,) : overwritten
+    margins (n_own,) : overwritten
     """
     n_other = D.shape[0]
     bound, split = value, -1
@@ -132,11 +150,10 @@ def look_ahead(
             split = n_other + first
     if missing > 0:
         enough = np.sqrt(max(closing * closing - value * value, 0.0))
-        rows_at(f, D, status, spare, blur, enough, rows)
-        order = np.argsort(rows)
-        if missing > n_other or rows[order[missing - 1]] == np.inf:
+        step, last = next_row(f, D, status, spare, missing, blur, enough)
+        if last < 0:
             return np.inf, -1
-        bound = max(bound, beyond(value, rows[order[missing - 1]]))
+        bound = max(bound, beyond(value, step))
         if split < 0:
-            split = order[missing - 1]
+            split = last
     return bound, split

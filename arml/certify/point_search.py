@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from arml.certify.cells import Workspace
 from arml.certify.frame import Frame
 from arml.certify.leaves import proven_bound
 from arml.certify.rounding import UNIT_ROUNDOFF, gamma
@@ -23,6 +24,8 @@ CLOSE = 4e-7
 # Differences of squared distances that count as zero, and that an incumbent must have, relative to the farthest point.
 _TOLERANCE, _STRICT = 1e-12, 1e-11
 _SLICE = 256
+# Bytes for inner products of the points at one test point.
+_MEMORY = 128 * 2**20
 _UP = 1 + 2.0**-48
 
 
@@ -93,6 +96,7 @@ class PointSearch:
         self.best[0] = reach
         self.split[0], self.bounds[0] = k - 1, self.values[k - 1]
         scale = float(self.c.max(initial=0.0))
+        work = Workspace.make(len(self.c), self.P.shape[1], _MEMORY)
         deadline = time.monotonic() + budget.seconds
         while True:
             limit = min(budget.nodes, int(self.counts[0]) + _SLICE)
@@ -100,6 +104,7 @@ class PointSearch:
                 self.P, self.c, self.D, self.values, self.votes, n_neighbors, plurality, _TOLERANCE * scale,
                 _STRICT * scale, budget.gap, limit, self.parent, self.point, self.side, self.kind, self.split,
                 self.bounds, self.first_pair, self.pairs, self.lam, self.heap, self.counts, self.best, self.best_delta,
+                work,
             )  # fmt: skip
             if outcome == FULL:
                 self._allocate(2 * len(self.parent))

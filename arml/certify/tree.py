@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, solve_cell
+from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, Workspace, solve_cell
 from arml.certify.events import majority_lost, undecided_in_front, vote_possible, winning_front
 from arml.certify.lookahead import look_ahead
 
@@ -123,6 +123,7 @@ def grow(
     counts: Integers,
     best: Array,
     best_delta: Array,
+    work: Workspace,
 ) -> int:
     """Split nodes until none is below the incumbent, the arrays are full, or the tree has ``max_nodes`` nodes.
 
@@ -137,20 +138,18 @@ def grow(
     all_pairs (s, 2), all_lam (s,) : active pairs and multipliers of node q, from first_pair[q] to first_pair[q + 1]
     heap : the open nodes; counts (2,) : number of nodes and of open nodes
     best (1,), best_delta (d,) : norm of the incumbent and, once one was found here, the incumbent
+    work : memory of `arml.certify.cells.solve_cell`, with room for ``min(d, m) + 1`` pairs
 
     Returns
     -------
     FINISHED, FULL or BUDGET. All arrays are changed in place, the root must be there.
     """
-    m, d = P.shape
+    m, f = P.shape[0], work.f
     n_other, n_own = D.shape
     k = (n_neighbors + 1) // 2
-    size = min(d, m) + 1
-    A, b, lam = np.empty((size, d)), np.empty(size), np.zeros(size)
-    pairs = np.zeros((size, 2), np.int64)
-    Q, R = np.empty((size - 1, d)), np.zeros((size - 1, size - 1))
-    delta, f, working = np.empty(d), np.empty(m), np.empty(m, np.int64)
-    row_steps, margins = np.empty(n_other), np.empty(n_own)
+    size = work.b.shape[0]
+    pairs, lam = np.zeros((size, 2), np.int64), np.zeros(size)
+    margins = np.empty(n_own)
     status = np.zeros(m, np.int8)
     n_nodes, n_open = counts[0], counts[1]
     while n_open > 0 and bounds[heap[0]] < best[0] * (1.0 - gap):
@@ -187,9 +186,8 @@ def grow(
             other_full = places <= 0 if plurality else missing <= 0
             own_full = spare <= 0 or (plurality and places <= 0)
             n_pairs, value = solve_cell(
-                P, c, n_other, status, own_full, other_full, 0.0, pairs, lam, n_pairs, A, b, Q, R, delta, f, working,
-                closing, tolerance,
-            )  # fmt: skip
+                P, c, n_other, status, own_full, other_full, 0.0, pairs, lam, n_pairs, work, closing, tolerance
+            )
             all_pairs[start : start + n_pairs] = pairs[:n_pairs]
             all_lam[start : start + n_pairs] = lam[:n_pairs]
             first_pair[child + 1] = start + n_pairs
@@ -205,10 +203,7 @@ def grow(
                 front = np.concatenate((np.argsort(f[:n_other])[:k], n_other + np.argsort(f[n_other:])[: k - 1]))
             if front.shape[0] > 0:
                 bounds[child] = max(bounds[node], value)
-                _improve(
-                    P, c, n_other, front, plurality, strict, pairs, lam, A, b, Q, R, delta, f, working, value,
-                    tolerance, best, best_delta,
-                )  # fmt: skip
+                _improve(P, c, n_other, front, plurality, strict, pairs, lam, work, value, tolerance, best, best_delta)
                 continue
             if lost and plurality:
                 split[child] = undecided_in_front(f, status, n_neighbors)
@@ -216,7 +211,7 @@ def grow(
                     # Nothing is left to decide: what the cell's value says is all that is claimed.
                     continue
             else:
-                bound, split[child] = look_ahead(f, D, status, spare, missing, value, closing, 0.0, row_steps, margins)
+                bound, split[child] = look_ahead(f, D, status, spare, missing, value, closing, 0.0, margins)
                 bounds[child] = max(bounds[child], bound)
                 if bounds[child] >= closing or split[child] < 0:
                     kind[child] = AHEAD
@@ -238,13 +233,7 @@ def _improve(
     strict: float,
     pairs: Integers,
     lam: Array,
-    A: Array,
-    b: Array,
-    Q: Array,
-    R: Array,
-    delta: Array,
-    f: Array,
-    working: Integers,
+    work: Workspace,
     value: float,
     tolerance: float,
     best: Array,
@@ -255,12 +244,12 @@ def _improve(
     For the majority only those of the label count. The incumbent wins by ``strict``, so that rounding does not undo it;
     where that is impossible, because only a tie can be reached, it is the tied solution delta, of norm ``value``.
     """
-    tied = delta.copy()
+    f, tied = work.f, work.delta.copy()
     status = np.zeros(c.shape[0], np.int8)
     for i in front:
         status[i] = LOW if i < n_other else FREE
     _, strict_value = solve_cell(
-        P, c, n_other, status, True, plurality, strict, pairs, lam, 0, A, b, Q, R, delta, f, working, best[0], tolerance
+        P, c, n_other, status, True, plurality, strict, pairs, lam, 0, work, best[0], tolerance
     )
     top, bottom = -np.inf, np.inf
     for i in range(c.shape[0]):
@@ -270,7 +259,7 @@ def _improve(
             bottom = min(bottom, f[i])
     if strict_value < best[0] and top < bottom:
         best[0] = strict_value
-        best_delta[:] = delta
+        best_delta[:] = work.delta
     elif value < best[0] * (1.0 - 1e-9):
         best[0] = value
         best_delta[:] = tied

@@ -192,7 +192,7 @@ class ExactKNNConfig(EvaluationConfig):
     name: str = "exact_knn"
     kind: str = "exact"
     event: str = _one_of("plurality", ("plurality", "majority"))
-    max_nodes: int = _at_least(1, 20_000)
+    max_nodes: int = _at_least(1, 200_000)
     proofs: bool = False
 
 

@@ -51,7 +51,7 @@ def classifier() -> tuple[MahalanobisKNN, np.ndarray, np.ndarray]:
     ("name", "kind", "rest"),
     [
         ("certified_knn", "certified", {"norm": "2"}),
-        ("exact_knn", "exact", {"event": "plurality", "max_nodes": 20_000, "proofs": False}),
+        ("exact_knn", "exact", {"event": "plurality", "max_nodes": 200_000, "proofs": False}),
         ("local_search", "local_search", {"box": None}),
         ("boundary", "boundary", {"steps": 25_000, "start": None, "box": [0.0, 1.0]}),
         ("hopskipjump", "hopskipjump", {"steps": 64, "start": None, "box": [0.0, 1.0]}),
@@ -157,7 +157,7 @@ def test_exact_radii_are_recorded_and_rechecked_from_the_record(tmp_path: Path, 
     outcome = run(compose_run(*SMALL, *arguments))
     folder = outcome.record.folder
     assert tuple(points(outcome)[0]) == SEARCH_COLUMNS == (*POINT_COLUMNS, "nodes")
-    bounds = knn.exact_radius(X, y, max_nodes=20_000)
+    bounds = knn.exact_radius(X, y, max_nodes=200_000)
     for name in ("upper", "nodes"):
         assert column(outcome, name) == getattr(bounds, name).tolist()
     np.testing.assert_allclose(column(outcome, "lower"), bounds.lower, rtol=1e-6)
