@@ -34,11 +34,14 @@ def searched_radius(
     attacked: AttackedBounds,
     *,
     event: str,
+    box: tuple[float, float] | None,
     budget: Budget,
     proofs: bool,
     progress: Callable[[int], None] | None,
 ) -> SearchedBounds:
     """Exact radii of the points X (t, d) with labels y (t,), given what Theorem 1 and an attack know about them.
+
+    The perturbed points stay in the box, as those of the attack do.
 
     Raises
     ------
@@ -58,16 +61,20 @@ def searched_radius(
     votes = np.searchsorted(knn.classes_, knn.y_train_)
     found = search_radii(
         knn.metric_, knn.X_train_, votes, int(knn.n_neighbors), X[open_], np.searchsorted(knn.classes_, y[open_]),
-        upper[open_], plurality=plurality, budget=budget, keep_trees=proofs, device=knn.device_,
+        upper[open_], plurality=plurality, budget=budget, box=box, keep_trees=proofs, device=knn.device_,
         memory_budget=knn.memory_budget, progress=progress,
     )  # fmt: skip
     shorter = np.flatnonzero(found.improved)
-    better, norms = _confirmed(knn, found.perturbation[shorter], X[open_[shorter]], y[open_[shorter]], plurality)
+    better, norms = _confirmed(knn, found.perturbation[shorter], X[open_[shorter]], y[open_[shorter]], box, plurality)
     use = norms < upper[open_[shorter]]
     perturbation[open_[shorter[use]]], upper[open_[shorter[use]]] = better[use], norms[use]
     # A label that is tied at the point itself has lost at once; what moves it by a hair is not the shortest.
     tied = [i for i in open_[found.lower == 0] if _tied(knn, X[i], np.zeros(X.shape[1]), int(y[i]), plurality)]
     upper[tied], perturbation[tied] = 0.0, 0.0
+    if box is not None:
+        # What is longer than the box's diagonal is nowhere.
+        diagonal = np.linalg.norm(np.maximum(*_room(X[open_], box)), axis=1)
+        found.lower[np.isinf(upper[open_]) & (found.lower > diagonal)] = np.inf
     _require_order(found.lower, upper[open_], X[open_], perturbation[open_])
     lower[open_] = np.minimum(np.maximum(lower[open_], found.lower), upper[open_])
     nodes = np.zeros(len(X), dtype=np.int64)
@@ -78,12 +85,22 @@ def searched_radius(
         trees: list[Tree | None] = [None] * len(X)
         for place, tree in zip(open_, found.trees, strict=True):
             trees[place] = tree
-        certificate = certificate_of(trees, int(knn.n_neighbors), plurality=plurality)
+        certificate = certificate_of(trees, int(knn.n_neighbors), plurality=plurality, box=box)
     return SearchedBounds(lower, upper, status, perturbation, certificate, nodes=nodes, event=event)
 
 
-def _confirmed(knn: Classifier, perturbation: Array, X: Array, y: Integers, plurality: bool) -> tuple[Array, Array]:
+def _room(X: Array, box: tuple[float, float]) -> tuple[Array, Array]:
+    """How far the points X (s, d) may go down and up; a coordinate outside the box keeps its own value as limit."""
+    return X - np.minimum(box[0], X), np.maximum(box[1], X) - X
+
+
+def _confirmed(
+    knn: Classifier, perturbation: Array, X: Array, y: Integers, box: tuple[float, float] | None, plurality: bool
+) -> tuple[Array, Array]:
     """Those perturbations (s, d) after which the classifier has lost the label, or is tied, and their norms."""
+    if box is not None:
+        below, above = _room(X, box)
+        perturbation = np.clip(perturbation, -below, above)
     columns, k = np.searchsorted(knn.classes_, y), (int(knn.n_neighbors) + 1) // 2
 
     def lost(points: Array, rows: Integers) -> NDArray[np.bool_]:
@@ -92,7 +109,7 @@ def _confirmed(knn: Classifier, perturbation: Array, X: Array, y: Integers, plur
         votes[np.arange(len(rows)), columns[rows]] = -1
         return np.asarray(votes.max(axis=1) >= of_label if plurality else of_label < k)
 
-    result, norms = confirmed(perturbation, X, None, lost)
+    result, norms = confirmed(perturbation, X, box, lost)
     for i in np.flatnonzero(np.isinf(norms)):
         if _tied(knn, X[i], perturbation[i], int(y[i]), plurality):
             result[i], norms[i] = perturbation[i], np.linalg.norm(perturbation[i])
@@ -162,7 +179,8 @@ def _statuses(
     plurality: bool,
 ) -> NDArray[np.str_]:
     status = attacked.status.copy()
-    close = np.isfinite(upper[searched]) & (upper[searched] - lower[searched] <= EXACT_GAP * upper[searched])
+    known = np.where(np.isfinite(upper[searched]), upper[searched], 0.0)
+    close = np.isfinite(upper[searched]) & (lower[searched] >= known - EXACT_GAP * known)
     open_ = np.where(finished, Status.BOUNDED.value, Status.TIME_LIMIT.value)
     status[searched] = np.where(close, Status.EXACT.value, open_)
     status[searched[np.isinf(lower[searched])]] = Status.UNREACHABLE.value

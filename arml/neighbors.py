@@ -151,7 +151,8 @@ class MahalanobisKNN:
 
         Parameters
         ----------
-        box : optional (low, high) range that every coordinate of the perturbed point must stay in; for K = 1 only
+        box : optional (low, high) range that every coordinate of the perturbed point must stay in; a coordinate that is
+            outside keeps its own value as limit
         event : what counts as an attack if K > 1. "majority": fewer than (K + 1) / 2 of the K nearest neighbours have
             the label, the event that Theorem 1 bounds. "plurality": another class has as many of them as the label, so
             that the answer may change (a tie of votes is an attack, whichever label `predict` prefers). With two
@@ -167,18 +168,14 @@ class MahalanobisKNN:
         InvalidInputError
             If the classifier is not fitted, the points or labels cannot be used, the box is empty, or an option is
             impossible.
-        NotImplementedError
-            If a box is given for K > 1.
         """
         points = self._test_points(X)
         labels = checked_labels(y, len(points), "y")
         if self.n_neighbors > 1:
-            if box is not None:
-                raise NotImplementedError("exact radii within a box are available for n_neighbors=1 only")
             budget = _checked_budget(event, gap, time_limit, max_nodes)
-            attacked = self.attacked_radius(points, labels)
+            attacked, kept = self.attacked_radius(points, labels, box=box), checked_box(box)
             return searched_radius(
-                self, points, labels, attacked, event=event, budget=budget, proofs=proofs, progress=progress
+                self, points, labels, attacked, event=event, box=kept, budget=budget, proofs=proofs, progress=progress
             )
         return exact_radii(
             self.metric_,

@@ -207,11 +207,6 @@ def test_impossible_options_are_refused(knn, problem, options, message):
         knn.exact_radius(problem[3], problem[4], **options)
 
 
-def test_a_box_is_refused_rather_than_ignored(knn, problem):
-    with pytest.raises(NotImplementedError, match="within a box"):
-        knn.exact_radius(problem[3], problem[4], box=(0.0, 1.0))
-
-
 def test_a_proof_above_an_attack_stops_everything(knn, problem, monkeypatch):
     from arml import exact
 

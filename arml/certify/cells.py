@@ -8,8 +8,9 @@ which are d_M(x + delta, x_i) up to a term that is the same for all. The shortes
 
     min ||delta||   subject to   (p_h - p_l)' delta <= (c_h - c_l) / 2     for all low l and high h,              (1)
 
-by the dual active-set method of `arml.qp`, with a row for a pair made when it is violated. Every iterate is dual
-feasible, so a parent's multipliers start its children, and stopping at any time leaves a proven bound.
+by the dual active-set method of `arml.qp`, with a row for a pair made when it is violated. The bounds of a box that
+perturbed points must stay in are rows too, named as in `arml.certify.inner_products`. Every iterate is dual feasible:
+a parent's multipliers start its children, and stopping at any time leaves a proven bound.
 
 numba's cache does not notice changes of functions imported from another file: after editing `arml.qp`, this file,
 `inner_products` or `lookahead`, delete the ``__pycache__`` folders.
@@ -23,7 +24,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.inner_products import InnerProducts, cover, move_all, move_some
+from arml.certify.inner_products import ABOVE, BELOW, InnerProducts, cover, move_all, move_some
 from arml.qp import _append, _back_substitute, _orthogonal_part
 
 Array = NDArray[np.float64]
@@ -39,6 +40,8 @@ _DEPENDENT = 1e-20
 _SAME = 1e-27
 _MAX_STEPS = 2000
 _CUTS = 3
+# By how much of its length a perturbation may leave the box.
+_OUTSIDE = 1e-12
 
 
 class Workspace(NamedTuple):
@@ -50,6 +53,7 @@ class Workspace(NamedTuple):
     Q (s - 1, d), R (s - 1, s - 1) : QR factors of the rows
     delta (d,), f (m,) : the solution, and the moved distances there
     weights (s,), working (m,) : weights of the pairs before scaling; the points looked at before all are
+    room (2, d) : how far each feature may go down and up; infinite without a box
     inner : inner products of the points, kept from cell to cell
     """
 
@@ -62,24 +66,36 @@ class Workspace(NamedTuple):
     f: Array
     weights: Array
     working: Integers
+    room: Array
     inner: InnerProducts
 
     @classmethod
-    def make(cls, m: int, d: int, memory: int) -> Workspace:
+    def make(cls, m: int, room: Array, memory: int) -> Workspace:
         """An empty one, with at most ``memory`` bytes for inner products."""
-        s = min(d, m) + 1
+        d = room.shape[1]
+        s = most_pairs(m, room)
         return cls(
             np.zeros((s, d)), np.zeros(s), np.zeros(s), np.zeros((s - 1, d)), np.zeros((s - 1, s - 1)), np.zeros(d),
-            np.zeros(m), np.zeros(s), np.zeros(m, np.int64), InnerProducts.empty(m, memory),
+            np.zeros(m), np.zeros(s), np.zeros(m, np.int64), room, InnerProducts.empty(m, memory),
         )  # fmt: skip
 
 
+def most_pairs(m: int, room: Array) -> int:
+    """One more than the rows that can be active at a time: differences of m points, and the bounds of a box."""
+    d = room.shape[1]
+    return (d if np.isfinite(room).any() else min(d, m)) + 1
+
+
 @njit(cache=True, nogil=True)
-def _pair_row(P: Array, c: Array, low: int, high: int, strict: float, row: Array) -> tuple[float, float]:
+def _pair_row(P: Array, c: Array, low: int, high: int, strict: float, room: Array, row: Array) -> tuple[float, float]:
     """Unit row of the pair (1), written to ``row`` (d,); returns its right-hand side and its norm before scaling.
 
     The former is +inf for points that M cannot tell apart, whose rows differ by rounding only.
     """
+    if low < 0:
+        row[:] = 0.0
+        row[high] = -1.0 if low == BELOW else 1.0
+        return room[0 if low == BELOW else 1, high], 1.0
     sq, size = 0.0, 0.0
     for q in range(row.shape[0]):
         row[q] = P[high, q] - P[low, q]
@@ -152,7 +168,7 @@ def _resume(P: Array, c: Array, strict: float, pairs: Integers, lam: Array, k: i
     kept = 0
     for q in range(k):
         pairs[kept, 0], pairs[kept, 1], lam[kept] = pairs[q, 0], pairs[q, 1], lam[q]
-        work.b[kept], work.lengths[kept] = _pair_row(P, c, pairs[kept, 0], pairs[kept, 1], strict, A[kept])
+        work.b[kept], work.lengths[kept] = _pair_row(P, c, pairs[kept, 0], pairs[kept, 1], strict, work.room, A[kept])
         coefficients, normal = _orthogonal_part(Q, kept, A[kept])
         sq_norm = np.dot(normal, normal)
         if sq_norm > _DEPENDENT:
@@ -170,9 +186,9 @@ def _move(P: Array, c: Array, pairs: Integers, lam: Array, k: int, work: Workspa
     if cover(P, work.inner, active, work.lengths[:k]):
         work.weights[:k] = lam[:k] / work.lengths[:k]
         if n_points < 0:
-            move_all(c, work.inner, active, work.weights[:k], f)
+            move_all(P, c, work.inner, active, work.weights[:k], f)
         else:
-            move_some(c, work.inner, active, work.weights[:k], points, f)
+            move_some(P, c, work.inner, active, work.weights[:k], points, f)
     elif n_points < 0:
         f[:] = c - 2.0 * np.dot(P, delta)
     else:
@@ -211,6 +227,18 @@ def _add_crossed(
         n += 1
         status[nearest] = _IMPLIED
     return n
+
+
+@njit(cache=True, nogil=True)
+def outside(delta: Array, room: Array, slack: float) -> tuple[int, int]:
+    """The bound of the box that is violated most, as a pair (`BELOW` or `ABOVE`, feature); (0, -1) if none is."""
+    side, feature, worst = 0, -1, slack
+    for q in range(delta.shape[0]):
+        if -delta[q] - room[0, q] > worst:
+            side, feature, worst = BELOW, q, -delta[q] - room[0, q]
+        if delta[q] - room[1, q] > worst:
+            side, feature, worst = ABOVE, q, delta[q] - room[1, q]
+    return side, feature
 
 
 @njit(cache=True, nogil=True)
@@ -254,7 +282,7 @@ def solve_cell(
     k = _resume(P, c, strict, pairs, lam, k, work)
     for q in range(k):
         high = pairs[q, 1]
-        if status[high] == UNDECIDED:
+        if pairs[q, 0] >= 0 and status[high] == UNDECIDED:
             status[high] = _IMPLIED
             working[n_working] = high
             n_working += 1
@@ -272,15 +300,18 @@ def solve_cell(
             before = n_working
             top = f[low] + strict - tolerance
             n_working = _add_crossed(f, top, n_other, status, own_full, other_full, working, n_working)
-            if n_working == before:
-                complete = True
-                break
-            low, high = _extremes(f, working, n_working, status)
+            if n_working > before:
+                low, high = _extremes(f, working, n_working, status)
+            else:
+                low, high = outside(delta, work.room, _OUTSIDE * value)
+                if low == 0:
+                    complete = True
+                    break
         last_low, last_high = low, high
         if k >= work.b.shape[0]:
             break
         pairs[k, 0], pairs[k, 1] = low, high
-        work.b[k], work.lengths[k] = _pair_row(P, c, low, high, strict, work.A[k])
+        work.b[k], work.lengths[k] = _pair_row(P, c, low, high, strict, work.room, work.A[k])
         if work.b[k] == np.inf:
             # Points that M cannot tell apart are as near as each other, never strictly nearer.
             value = np.inf if strict > 0.0 else value

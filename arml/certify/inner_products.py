@@ -6,6 +6,8 @@ The solution of a cell is ``delta = -sum w (p_high - p_low)`` over a handful of 
 
 costs two numbers per active pair instead of one per feature. The same few points are active all over a tree: a row of
 inner products is made when a point first becomes active, and kept.
+
+Where perturbed points must stay in a box, its active bounds stand among the pairs, as (`BELOW` or `ABOVE`, feature).
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+#: In place of the low point of a pair: the feature may not fall, or rise, any further.
+BELOW, ABOVE = -1, -2
 
 # A pair whose squared distance is below this, relative to the squared norms of its points, would lose digits.
 _CLOSE = 1e-4
@@ -44,6 +49,8 @@ def cover(P: Array, inner: InnerProducts, pairs: Integers, lengths: Array) -> bo
     They do not where there is no room, or where the points of a pair, ``lengths`` (s,) apart, nearly coincide.
     """
     for q in range(lengths.shape[0]):
+        if pairs[q, 0] < 0:
+            continue
         sq_size = 0.0
         for i in pairs[q]:
             if inner.row_of[i] < 0:
@@ -59,23 +66,35 @@ def cover(P: Array, inner: InnerProducts, pairs: Integers, lengths: Array) -> bo
 
 
 @njit(cache=True, nogil=True)
-def move_all(c: Array, inner: InnerProducts, pairs: Integers, weights: Array, f: Array) -> None:
+def move_all(P: Array, c: Array, inner: InnerProducts, pairs: Integers, weights: Array, f: Array) -> None:
     """Moved distances f (m,) for the weights (s,) of covered pairs (s, 2)."""
     f[:] = c
     for q in range(weights.shape[0]):
-        low, high = inner.rows[inner.row_of[pairs[q, 0]]], inner.rows[inner.row_of[pairs[q, 1]]]
         twice = 2.0 * weights[q]
+        if pairs[q, 0] < 0:
+            twice = -twice if pairs[q, 0] == BELOW else twice
+            for i in range(f.shape[0]):
+                f[i] += twice * P[i, pairs[q, 1]]
+            continue
+        low, high = inner.rows[inner.row_of[pairs[q, 0]]], inner.rows[inner.row_of[pairs[q, 1]]]
         for i in range(f.shape[0]):
             f[i] += twice * (high[i] - low[i])
 
 
 @njit(cache=True, nogil=True)
-def move_some(c: Array, inner: InnerProducts, pairs: Integers, weights: Array, points: Integers, f: Array) -> None:
+def move_some(
+    P: Array, c: Array, inner: InnerProducts, pairs: Integers, weights: Array, points: Integers, f: Array
+) -> None:
     """The same for the given points alone."""
     for i in points:
         f[i] = c[i]
     for q in range(weights.shape[0]):
-        low, high = inner.rows[inner.row_of[pairs[q, 0]]], inner.rows[inner.row_of[pairs[q, 1]]]
         twice = 2.0 * weights[q]
+        if pairs[q, 0] < 0:
+            twice = -twice if pairs[q, 0] == BELOW else twice
+            for i in points:
+                f[i] += twice * P[i, pairs[q, 1]]
+            continue
+        low, high = inner.rows[inner.row_of[pairs[q, 0]]], inner.rows[inner.row_of[pairs[q, 1]]]
         for i in points:
             f[i] += twice * (high[i] - low[i])

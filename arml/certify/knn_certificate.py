@@ -27,7 +27,7 @@ from arml.certify.tree import SPLIT, VOTE
 
 Integers = NDArray[np.int64]
 
-_KINDS = {"weight": "f", "low": "b"}
+_KINDS = {"weight": "f", "box": "f", "low": "b"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class KNNCertificate:
     node_ptr (n + 1,) : nodes of each test point; none where the radius is 0 or infinite, or Theorem 1's rows suffice
     parent, point, low : (nodes,) position of the node's parent within the proof (-1 for the root), of the point it
         decides among ``points`` (-1 for the root), and whether that is low
-    pair_ptr (nodes + 1,), pairs (p, 2), weight (p,) : evidence; positions of the low and the high point of each pair
+    pair_ptr (nodes + 1,), pairs (p, 2), weight (p,) : evidence; positions of the low and the high point of each pair,
+        or (-1, feature) and (-2, feature) for the lower and the upper bound of the box
+    box (2,) : range of the perturbed points' coordinates; infinite without one, and where a stored proof names none
     """
 
     setting: Integers
@@ -54,6 +56,7 @@ class KNNCertificate:
     pair_ptr: Integers
     pairs: Integers
     weight: NDArray[np.float64]
+    box: NDArray[np.float64]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Name to array, as they are stored in an ``.npz``; `from_arrays` is the inverse."""
@@ -69,6 +72,7 @@ class KNNCertificate:
             If an array is missing, has the wrong type or shape, or the pointers do not fit together.
         """
         values: dict[str, NDArray[np.generic]] = {}
+        arrays = {"box": np.array([-np.inf, np.inf]), **arrays}
         for name in (field.name for field in fields(cls)):
             if name not in arrays:
                 raise ValueError(f"damaged certificate: array {name!r} is missing")
@@ -93,14 +97,16 @@ class KNNCertificate:
             if not ordered or pointer[-1] != total:
                 raise ValueError(f"damaged certificate: {name!r} does not describe {items} items with {total} values")
         same = len(self.parent) == len(self.point) == len(self.low) and len(self.pairs) == len(self.weight)
-        if not same or len(self.setting) != 2 or self.pairs.shape[1:] != (2,):
+        if not same or len(self.setting) != 2 or len(self.box) != 2 or self.pairs.shape[1:] != (2,):
             raise ValueError("damaged certificate: arrays that belong together differ in length")
 
     def __len__(self) -> int:
         return len(self.point_ptr) - 1
 
 
-def certificate_of(trees: Sequence[Tree | None], n_neighbors: int, *, plurality: bool) -> KNNCertificate:
+def certificate_of(
+    trees: Sequence[Tree | None], n_neighbors: int, *, plurality: bool, box: tuple[float, float] | None = None
+) -> KNNCertificate:
     """Certificate from the search trees of the test points, None where there was nothing to search."""
     points, parents, decided, low, pairs, weights = [], [], [], [], [], []
     pair_counts: list[Integers] = []
@@ -131,6 +137,7 @@ def certificate_of(trees: Sequence[Tree | None], n_neighbors: int, *, plurality:
         _pointers(_joined(pair_counts).tolist()),
         np.concatenate([*pairs, np.empty((0, 2), dtype=np.int64)]),
         np.concatenate([*weights, np.empty(0)]),
+        np.array([-np.inf, np.inf] if box is None else box, dtype=np.float64),
     )
 
 

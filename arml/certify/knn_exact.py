@@ -43,6 +43,8 @@ VERSION = 3
 
 # Where no attack is known the search goes this many times as far as the data.
 _HORIZON = 1e4
+# Within a box no attack is longer than its diagonal; this much more of it leaves room for rounding.
+_BEYOND_BOX = 1 + 1e-6
 # A stored proof holds the evidence of the leaves alone.
 _ANCESTORS = 4
 _DOWN, _UP = 1 - 2.0**-48, 1 + 2.0**-48
@@ -79,6 +81,7 @@ def search_radii(
     *,
     plurality: bool,
     budget: Budget,
+    box: tuple[float, float] | None = None,
     keep_trees: bool = False,
     device: torch.device | None = None,
     memory_budget: int = 256 * 2**20,
@@ -91,8 +94,11 @@ def search_radii(
     X_train : (n, d) float64; votes : (n,) class numbers 0..C-1
     n_neighbors : K, odd
     X : (t, d) float64, points whose label has its majority (``plurality``: wins the vote); labels : (t,) class numbers
-    incumbents : (t,) norms of attacks known; infinite for none, where at least 1e4 times the data's size is searched
+    incumbents : (t,) norms of attacks known; infinite for none, where all of the box is searched, or at least 1e4 times
+        the data's size
     plurality : which event to look for
+    box : optional range every coordinate of the perturbed point must stay in; a coordinate outside keeps its own value
+        as limit
     budget : when to stop; keep_trees : whether to hand the trees out
     device : where the matrix products run; the trees are always grown on the CPU, one per thread
     memory_budget : bytes for the arrays of (test points at a time) by (training points)
@@ -100,7 +106,7 @@ def search_radii(
     """
     frame = Frame.of(metric, X_train)
     train = TrainingSet.build(frame.metric(metric), frame.points(X_train), votes, device or torch.device("cpu"))
-    question = _Question(train, frame, X_train, votes, n_neighbors, plurality, budget, keep_trees)
+    question = _Question(train, frame, X_train, votes, n_neighbors, plurality, budget, box, keep_trees)
     lower, perturbation = np.zeros(len(X)), np.zeros(X.shape)
     improved, finished = np.zeros(len(X), dtype=bool), np.zeros(len(X), dtype=bool)
     nodes = np.zeros(len(X), dtype=np.int64)
@@ -141,10 +147,21 @@ class _Question:
     n_neighbors: int
     plurality: bool
     budget: Budget
+    box: tuple[float, float] | None
     keep_trees: bool
 
+    def room(self, x: Array) -> Array:
+        """How far each feature of x (d,) may go down and up, in units of the frame: (2, d)."""
+        low, high = self.box or (-np.inf, np.inf)
+        return np.stack([x - np.minimum(low, x), np.maximum(high, x) - x]) / self.frame.unit
+
     def horizon(self, x: Array) -> float:
-        """Norm beyond which nothing is looked for, far outside of the data: an attack may not exist at all."""
+        """Norm beyond which nothing is looked for: just outside of the box, or far outside of the data.
+
+        An attack may not exist at all.
+        """
+        if self.box is not None:
+            return float(np.linalg.norm(self.room(x).max(axis=0))) * _BEYOND_BOX
         size = np.linalg.norm(self.train.X, axis=1).max() + np.linalg.norm((x - self.frame.origin) / self.frame.unit)
         return _HORIZON * float(size)
 
@@ -169,7 +186,9 @@ class _Question:
             rows = PointRows(train, own, C_host[q], float(errors[q]), k, 2)
             others, values = rows.below(bounds_host[q], anchors_host[q], reach * _UP)
             near = _relevant_own(train, own, C_host[q], mapped_host[q], reach, k)
-            search = PointSearch(train, self.frame, self.X_train, raw[q], others, values, near, self.votes)
+            search = PointSearch(
+                train, self.frame, self.X_train, raw[q], others, values, near, self.votes, self.room(raw[q])
+            )
             search.run(self.n_neighbors, self.plurality, reach, self.budget, 0 if self.keep_trees else _ANCESTORS)
             improved = bool(search.best[0] < reach)
             return _Answer(

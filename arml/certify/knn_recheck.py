@@ -33,6 +33,8 @@ Booleans = NDArray[np.bool_]
 # Relative rounding of squared distances when points are ordered.
 _TIE = 1e-11
 _U = 2.0**-53
+# A bound this much above the longest perturbation there is, beyond what `ROUNDING` forgives, says that there is none.
+_ABOVE = 1 + 1e-8
 
 
 def recheck_knn(
@@ -41,6 +43,7 @@ def recheck_knn(
     y: ArrayLike,
     bounds: RadiusBounds,
     *,
+    box: tuple[float, float] | None = None,
     gap: float = 1e-6,
     event: str | None = None,
 ) -> RecheckReport:
@@ -48,13 +51,14 @@ def recheck_knn(
 
     Parameters
     ----------
+    box : the box the radii are claimed for, as it was given to ``exact_radius``
     gap : largest relative gap between upper and lower that may be called exact
     event : the event the radii shall be for, "majority" or "plurality"; None takes the one the result names
 
     Raises
     ------
     ValueError
-        If the result carries no proof, does not have one row per point, or is for another K or event.
+        If the result carries no proof, does not have one row per point, or is for another K, event or box.
     """
     points, labels = np.asarray(X, dtype=np.float64), np.asarray(y)
     if not isinstance(bounds.certificate, KNNCertificate) or bounds.perturbation is None:
@@ -72,10 +76,14 @@ def recheck_knn(
     wanted = event or getattr(bounds, "event", None)
     if flag not in (0, 1) or (wanted is not None and (wanted == "plurality") != bool(flag)):
         raise ValueError(f"the proof is not for the event {wanted!r}")
+    if not np.array_equal(certificate.box, (-np.inf, np.inf) if box is None else box):
+        raise ValueError(f"the result is for the box {certificate.box.tolist()}, not for {box}; pass the same box")
     ok, problems = np.ones(len(points), dtype=bool), []
     for i in range(len(points)):
+        x, (low, high) = points[i], certificate.box
+        room = np.stack([x - np.minimum(low, x), np.maximum(high, x) - x])
         claim = _Claim(
-            float(bounds.lower[i]), float(bounds.upper[i]), str(bounds.status[i]), perturbation[i], K, bool(flag)
+            float(bounds.lower[i]), float(bounds.upper[i]), str(bounds.status[i]), perturbation[i], room, K, bool(flag)
         )
         try:
             with np.errstate(all="ignore"):
@@ -88,12 +96,13 @@ def recheck_knn(
 
 @dataclass(frozen=True)
 class _Claim:
-    """What is claimed of one test point."""
+    """What is claimed of one test point; its features may go down and up by ``room`` (2, d)."""
 
     lower: float
     upper: float
     status: str
     delta: Array
+    room: Array
     K: int
     plurality: bool
 
@@ -106,13 +115,19 @@ def _check(
     own = knn.y_train_ == label
     if np.isfinite(upper):
         require(abs(np.linalg.norm(claim.delta) - upper) <= ROUNDING * upper, "the perturbation has another norm")
+        slip = ROUNDING * upper
+        inside = (claim.delta >= -claim.room[0] - slip).all() and (claim.delta <= claim.room[1] + slip).all()
+        require(inside, "the perturbation leaves the box")
         require(_lost(knn, x, claim.delta, label, claim), "the perturbation does not change the answer")
     if lower == 0.0:
         return
     k = (claim.K + 1) // 2
     if np.isinf(lower):
-        require(int((~own).sum()) < k, "the radius is not infinite: there are enough points of other classes")
-        return
+        if int((~own).sum()) < k:
+            return
+        # Within a box nothing is longer than its diagonal, so a bound just above that proves that there is no attack.
+        lower = float(np.linalg.norm(claim.room.max(axis=0))) * _ABOVE
+        require(bool(np.isfinite(lower)), "the radius is not infinite: there are enough points of other classes")
     everywhere = View.of(knn, x)
     require(bool(np.isfinite(everywhere.P).all() and np.isfinite(everywhere.c).all()), "distances are not finite")
     mentioned = certificate.points[certificate.point_ptr[i] : certificate.point_ptr[i + 1]]
@@ -120,7 +135,7 @@ def _check(
     require(in_range and len(np.unique(mentioned)) == len(mentioned), "the proof names points that do not exist")
     scaled = lower / everywhere.unit
     _check_rest(everywhere, own, mentioned, k, scaled)
-    TreeCheck(everywhere.part(mentioned), label, certificate, i, scaled).run()
+    TreeCheck(everywhere.part(mentioned), claim.room / everywhere.unit, label, certificate, i, scaled).run()
 
 
 def _check_status(claim: _Claim, gap: float) -> None:

@@ -18,10 +18,10 @@ _LEAVES_AT_ONCE = 256
 
 
 class TreeCheck:
-    """The proof tree of one test point; ``view`` are the points it speaks of."""
+    """The proof tree of one test point; ``view`` are the points it speaks of, ``room`` (2, d) its features'."""
 
-    def __init__(self, view: View, label: int, certificate: KNNCertificate, i: int, lower: float) -> None:
-        self.view, self.lower = view, lower
+    def __init__(self, view: View, room: Array, label: int, certificate: KNNCertificate, i: int, lower: float) -> None:
+        self.view, self.room, self.lower = view, room, lower
         self.K = int(certificate.setting[0])
         self.k, self.plurality = (self.K + 1) // 2, bool(certificate.setting[1])
         self.own = view.y == label
@@ -103,22 +103,26 @@ class TreeCheck:
         leaf = np.repeat(np.arange(n), counts)
         used = np.arange(int(counts.sum())) + np.repeat(self.evidence[leaves] - np.cumsum(counts) + counts, counts)
         low, high, weight = self.pairs[used, 0], self.pairs[used, 1], self.weight[used]
-        self._check_pairs(states[leaves], leaf, low, high, weight)
+        require(bool((weight >= 0).all()) and bool(np.isfinite(weight).all()), "a weight is negative or not finite")
         # Only ratios count: a leaf's weights are brought to a size at which nothing underflows.
         largest = np.zeros(n)
         np.maximum.at(largest, leaf, weight)
         weight = weight / np.maximum(largest, 1e-300)[leaf]
+        limits = low < 0
+        pushed, held, pushes = self._of_box(leaf[limits], low[limits], high[limits], weight[limits], n)
+        leaf, low, high, weight = leaf[~limits], low[~limits], high[~limits], weight[~limits]
+        self._check_pairs(states[leaves], leaf, low, high)
         lengths = np.sqrt(((view.P[high] - view.P[low]) ** 2).sum(axis=1))
         weight = np.where(lengths > 0, weight / np.maximum(lengths, 1e-150), 0.0)
         combined, size = np.zeros((n, len(view.c))), np.zeros((n, len(view.c)))
         for ends, sign in ((high, 1.0), (low, -1.0)):
             np.add.at(combined, (leaf, ends), sign * weight)
             np.add.at(size, (leaf, ends), weight)
-        directions, gains = combined @ view.P, -0.5 * (combined @ view.c)
+        directions, gains = combined @ view.P + pushed, -0.5 * (combined @ view.c) - held
         # Rounding counts against the proof: that of distances and rows, and that of the sums over them.
         terms = 4 * (counts + view.P.shape[1] + 8) * _U
-        gains -= size @ view.c_error + terms * (size @ view.c)
-        gains -= (size @ view.P_error + terms * (size @ self.norms)) * self.lower
+        gains -= size @ view.c_error + terms * (size @ view.c + held)
+        gains -= (size @ view.P_error + terms * (size @ self.norms + pushes)) * self.lower
         sizes = np.linalg.norm(directions, axis=1)
         beta = np.where((gains > 0) & (sizes > 0), gains / np.maximum(sizes, 1e-300), 0.0)
         beta = np.where((gains > 0) & (gains >= self.lower * sizes), np.inf, beta)
@@ -129,11 +133,25 @@ class TreeCheck:
             shown = self._ahead(f, states[leaves[q]], float(beta[q]))
             require(shown >= self.lower * (1 - ROUNDING), f"a leaf shows {shown!r}, not {self.lower!r}")
 
-    def _check_pairs(self, states: NDArray[np.int8], leaf: Integers, low: Integers, high: Integers, w: Array) -> None:
-        """The weights w are nonnegative, and on pairs of a low and a high point of the leaf (row of ``states``)."""
+    def _of_box(self, leaf: Integers, side: Integers, feature: Integers, w: Array, n: int) -> tuple[Array, ...]:
+        """What weights on bounds of the box add to the leaves' directions (n, d) and take from their gains (n,).
+
+        And the sums of the weights (n,).
+        """
+        known = (side >= -2) & (feature >= 0) & (feature < self.room.shape[1])
+        require(bool(known.all()), "evidence on an unknown bound of the box")
+        room = self.room[-1 - side, feature]
+        require(bool(np.isfinite(room).all()), "evidence on the bound of a box where there is none")
+        pushed, held, total = np.zeros((n, self.room.shape[1])), np.zeros(n), np.zeros(n)
+        np.add.at(pushed, (leaf, feature), np.where(side == -1, -w, w))
+        np.add.at(held, leaf, w * room)
+        np.add.at(total, leaf, w)
+        return pushed, held, total
+
+    def _check_pairs(self, states: NDArray[np.int8], leaf: Integers, low: Integers, high: Integers) -> None:
+        """The pairs are of a low and a high point of the leaf (row of ``states``)."""
         m = states.shape[1]
         require(bool(((low >= 0) & (low < m) & (high >= 0) & (high < m)).all()), "evidence on an unknown point")
-        require(bool((w >= 0).all()) and bool(np.isfinite(w).all()), "a weight is negative or not finite")
         decided = states == 1
         n_own, n_low = (decided & self.own).sum(axis=1), decided.sum(axis=1)
         full = (n_low >= self.K) & self.plurality

@@ -7,7 +7,8 @@ the test point. P and c are computed values whose rows are off by at most ``p_er
 For weights w >= 0 on pairs, ``a = sum w (p_h - p_l)`` and ``g = -sum w (c_h - c_l) / 2`` every attack z of the cell has
 ``-a'z >= g``. With the computed a the right-hand side falls by at most ``blur ||z||``; only attacks shorter than the
 ``reach`` of interest count, so ``-a'z >= g - blur reach``, z is at least ``beta = (g - blur reach) / ||a||`` long, and
-``||z||^2 >= beta^2 + ||z - delta||^2`` for ``delta = -beta a / ||a||``, which is all that `lookahead` needs.
+``||z||^2 >= beta^2 + ||z - delta||^2`` for ``delta = -beta a / ||a||``, which is all that `lookahead` needs. A bound
+of a box adds ``w`` times its row to a and takes ``w`` times its room, which is off by one rounding, from g.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from arml.certify.inner_products import BELOW
 from arml.certify.lookahead import look_ahead
 from arml.certify.tree import SPLIT, VOTE, low_counts, path_status, rows_bound
 
@@ -28,7 +30,15 @@ _U = 2.0**-53
 
 @njit(cache=True, nogil=True)
 def _halfspace(
-    P: Array, c: Array, pairs: Integers, lam: Array, p_error: float, c_error: float, reach: float, delta: Array
+    P: Array,
+    c: Array,
+    room: Array,
+    pairs: Integers,
+    lam: Array,
+    p_error: float,
+    c_error: float,
+    reach: float,
+    delta: Array,
 ) -> float:
     """beta of the module's docstring for unit-row multipliers lam (s,) on pairs (s, 2); delta (d,) is overwritten."""
     d = P.shape[1]
@@ -37,6 +47,14 @@ def _halfspace(
     gain, slack, blur = 0.0, 0.0, 0.0
     for q in range(lam.shape[0]):
         low, high = pairs[q, 0], pairs[q, 1]
+        if low < 0 and lam[q] > 0.0:
+            delta[high] += -lam[q] if low == BELOW else lam[q]
+            limit = lam[q] * room[0 if low == BELOW else 1, high]
+            gain -= limit
+            slack += accumulated * limit
+            blur += accumulated * lam[q]
+        if low < 0:
+            continue
         row = P[high] - P[low]
         length = np.sqrt(np.dot(row, row))
         if lam[q] <= 0.0 or length == 0.0:
@@ -69,6 +87,7 @@ def _node_bound(
     P: Array,
     c: Array,
     D: Array,
+    room: Array,
     values: Array,
     k: int,
     p_error: float,
@@ -94,7 +113,7 @@ def _node_bound(
     if bound >= reach:
         return reach
     used = slice(first_pair[node], first_pair[node + 1])
-    beta = _halfspace(P, c, all_pairs[used], all_lam[used], p_error, c_error, reach, delta)
+    beta = _halfspace(P, c, room, all_pairs[used], all_lam[used], p_error, c_error, reach, delta)
     bound = max(bound, beta)
     if bound >= reach:
         return reach
@@ -109,6 +128,7 @@ def proven_bound(
     P: Array,
     c: Array,
     D: Array,
+    room: Array,
     values: Array,
     k: int,
     p_error: float,
@@ -130,7 +150,7 @@ def proven_bound(
     Parameters
     ----------
     P, c, D, values, parent ... all_lam : see `arml.certify.tree.grow`; D and the row values have their own rounding
-        included; k = (K + 1) / 2
+        included; room : see `arml.certify.cells.Workspace`; k = (K + 1) / 2
     p_error, c_error : rounding of P and c; claimed : the bound that the search computed; n_nodes : nodes in use
     ancestors : how many of a leaf's ancestors may be asked where it shows less than claimed itself
     """
@@ -151,7 +171,7 @@ def proven_bound(
             bound = max(
                 bound,
                 _node_bound(
-                    node, P, c, D, values, k, p_error, c_error, p_size, reach, parent, point, side, first_pair,
+                    node, P, c, D, room, values, k, p_error, c_error, p_size, reach, parent, point, side, first_pair,
                     all_pairs, all_lam, status, delta, margins,
                 ),
             )  # fmt: skip

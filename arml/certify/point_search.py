@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.certify.cells import Workspace
+from arml.certify.cells import Workspace, most_pairs
 from arml.certify.frame import Frame
 from arml.certify.leaves import proven_bound
 from arml.certify.rounding import UNIT_ROUNDOFF, gamma
@@ -59,7 +59,8 @@ class Tree:
 class PointSearch:
     """The search at one test point.
 
-    ``others`` with their row ``values`` in ascending order, and ``near``, are rows of the training set in class order.
+    ``others`` with their row ``values`` in ascending order, and ``near``, are rows of the training set in class order;
+    ``room`` (2, d) is how far each feature may go down and up, in units of the frame.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class PointSearch:
         values: Array,
         near: Integers,
         votes: Integers,
+        room: Array,
     ) -> None:
+        self.room = room
         self.index = train.order[np.concatenate([others, near])]
         self.n_other, self.values = len(others), np.ascontiguousarray(values)
         # Numbered anew, so that what counts votes need not be as long as the number of classes.
@@ -96,7 +99,7 @@ class PointSearch:
         self.best[0] = reach
         self.split[0], self.bounds[0] = k - 1, self.values[k - 1]
         scale = float(self.c.max(initial=0.0))
-        work = Workspace.make(len(self.c), self.P.shape[1], _MEMORY)
+        work = Workspace.make(len(self.c), self.room, _MEMORY)
         deadline = time.monotonic() + budget.seconds
         while True:
             limit = min(budget.nodes, int(self.counts[0]) + _SLICE)
@@ -113,7 +116,7 @@ class PointSearch:
         self.finished = outcome == FINISHED
         claimed = self.best[0] if self.finished else float(self.bounds[self.heap[0]])
         self.lower = proven_bound(
-            self.P, self.c, self.D, self.values, k, self.p_error, self.c_error, float(self.best[0]),
+            self.P, self.c, self.D, self.room, self.values, k, self.p_error, self.c_error, float(self.best[0]),
             float(claimed) * (1 - budget.gap), ancestors, self.parent, self.point, self.side, self.kind,
             self.first_pair, self.pairs, self.lam, int(self.counts[0]),
         )  # fmt: skip
@@ -135,7 +138,7 @@ class PointSearch:
 
     def _allocate(self, nodes: int) -> None:
         """Make room for that many nodes, keeping those that are there."""
-        per_node = min(self.P.shape[1], len(self.c)) + 1
+        per_node = most_pairs(len(self.c), self.room)
         pairs = max(nodes * min(per_node, 24), 4 * per_node)
         old = self.__dict__
         for name, shape, kind in (

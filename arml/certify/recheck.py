@@ -77,7 +77,7 @@ def recheck(
     points, labels = np.asarray(X, dtype=np.float64), np.asarray(y)
     certificate = bounds.certificate
     if isinstance(certificate, KNNCertificate):
-        return recheck_knn(knn, X, y, bounds, gap=gap, event=event)
+        return recheck_knn(knn, X, y, bounds, box=box, gap=gap, event=event)
     if not isinstance(certificate, OneNNCertificate) or bounds.perturbation is None:
         raise ValueError("this result carries no certificate; only results of exact_radius can be rechecked")
     if not len(points) == len(labels) == len(bounds) == len(certificate.winner):

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, Workspace, solve_cell
+from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, Workspace, outside, solve_cell
 from arml.certify.events import majority_lost, undecided_in_front, vote_possible, winning_front
 from arml.certify.lookahead import look_ahead
 
@@ -31,6 +31,9 @@ Bytes = NDArray[np.int8]
 OPEN, SPLIT, CELL, AHEAD, VOTE = 0, 1, 2, 3, 4
 #: Why `grow` returned.
 FINISHED, FULL, BUDGET = 0, 1, 2
+
+# By how much of its length an incumbent may leave the box; what is handed out is put back into it.
+_OUTSIDE = 1e-9
 
 
 @njit(cache=True, nogil=True)
@@ -138,7 +141,7 @@ def grow(
     all_pairs (s, 2), all_lam (s,) : active pairs and multipliers of node q, from first_pair[q] to first_pair[q + 1]
     heap : the open nodes; counts (2,) : number of nodes and of open nodes
     best (1,), best_delta (d,) : norm of the incumbent and, once one was found here, the incumbent
-    work : memory of `arml.certify.cells.solve_cell`, with room for ``min(d, m) + 1`` pairs
+    work : memory of `arml.certify.cells.solve_cell`, made for these points
 
     Returns
     -------
@@ -245,6 +248,7 @@ def _improve(
     where that is impossible, because only a tie can be reached, it is the tied solution delta, of norm ``value``.
     """
     f, tied = work.f, work.delta.copy()
+    tied_inside = outside(tied, work.room, _OUTSIDE * value)[1] < 0
     status = np.zeros(c.shape[0], np.int8)
     for i in front:
         status[i] = LOW if i < n_other else FREE
@@ -257,9 +261,10 @@ def _improve(
             top = max(top, f[i])
         elif status[i] == UNDECIDED and (plurality or i >= n_other):
             bottom = min(bottom, f[i])
-    if strict_value < best[0] and top < bottom:
+    inside = outside(work.delta, work.room, _OUTSIDE * strict_value)[1] < 0
+    if strict_value < best[0] and top < bottom and inside:
         best[0] = strict_value
         best_delta[:] = work.delta
-    elif value < best[0] * (1.0 - 1e-9):
+    elif value < best[0] * (1.0 - 1e-9) and tied_inside:
         best[0] = value
         best_delta[:] = tied

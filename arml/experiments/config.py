@@ -187,13 +187,17 @@ class Exact1NNConfig(EvaluationConfig):
 
 @dataclass
 class ExactKNNConfig(EvaluationConfig):
-    """Exact radii for K > 1, by a search of at most ``max_nodes`` nodes a point; ``proofs`` are large, and off."""
+    """Exact radii for K > 1, by a search of at most ``max_nodes`` nodes a point; ``proofs`` are large, and off.
+
+    ``box`` keeps perturbed points inside [low, high].
+    """
 
     name: str = "exact_knn"
     kind: str = "exact"
     event: str = _one_of("plurality", ("plurality", "majority"))
     max_nodes: int = _at_least(1, 200_000)
     proofs: bool = False
+    box: list[float] | None = field(default=None, metadata={"rule": _BOX})
 
 
 @dataclass

@@ -93,10 +93,12 @@ def exact_knn(inputs: Inputs, folder: Path) -> None:
     X, y = data.evaluation_subset(config.n_eval, config.seed)
     index = data.evaluation_indices(config.n_eval, config.seed)
     knn = _classifier(inputs)
+    box = None if evaluation.box is None else (evaluation.box[0], evaluation.box[1])
     with progress_bar(f"{data.name} {config.method.name}: exact radii, K = {config.k}", len(y)) as advance:
         bounds = knn.exact_radius(
-            X, y, event=evaluation.event, max_nodes=evaluation.max_nodes, proofs=evaluation.proofs, progress=advance
-        )
+            X, y, box=box, event=evaluation.event, max_nodes=evaluation.max_nodes, proofs=evaluation.proofs,
+            progress=advance,
+        )  # fmt: skip
     _write_points(folder / "points.csv", index, y, knn.predict(X), bounds)
     assert bounds.perturbation is not None
     arrays: dict[str, NDArray[np.generic]] = {"index": index, "perturbation": bounds.perturbation}
@@ -207,6 +209,11 @@ def _point_settings(config: RunConfig) -> dict[str, object]:
     return {"k": config.k, "n_eval": config.n_eval, "seed": config.seed, **parameters(config.evaluation)}
 
 
+def _searched_settings(config: RunConfig) -> dict[str, object]:
+    """Without a box none is named, as in records from before there was one."""
+    return {name: value for name, value in _point_settings(config).items() if name != "box" or value is not None}
+
+
 def _attack_settings(config: RunConfig) -> dict[str, object]:
     return _point_settings(config) | {"n_eval": attacked_points(config)}
 
@@ -222,7 +229,7 @@ _DECISION_BASED = {"attacks.decision_based": DECISION_BASED_VERSION}
 EVALUATIONS: Mapping[str, Evaluation] = {
     "exact_1nn": Evaluation("radii", {"certify.one_nn": one_nn.VERSION}, _point_settings, exact_1nn),
     "exact_knn": Evaluation(
-        "radii", _CERTIFIED | _LOCAL_SEARCH | {"certify.knn_exact": knn_exact.VERSION}, _point_settings, exact_knn
+        "radii", _CERTIFIED | _LOCAL_SEARCH | {"certify.knn_exact": knn_exact.VERSION}, _searched_settings, exact_knn
     ),
     "certified_knn": Evaluation("radii", _CERTIFIED, _point_settings, certified_knn),
     "local_search": Evaluation("radii", _CERTIFIED | _LOCAL_SEARCH, _attack_settings, attack),

@@ -25,23 +25,28 @@ def by_cvxpy(A, b):
     return float(np.linalg.norm(delta.value)) if problem.status == cp.OPTIMAL else np.inf
 
 
-def cell_value(P, c, low, high, solve):
+def cell_value(P, c, low, high, solve, room=None):
+    """Shortest delta with all low points before all high ones; ``room`` (2, d): how far features may go down and up."""
     if not len(low) or not len(high):
         return 0.0
     A = (P[high][None] - P[low][:, None]).reshape(-1, P.shape[1])
-    return solve(A, ((c[high][None] - c[low][:, None]) / 2).ravel())
+    b = ((c[high][None] - c[low][:, None]) / 2).ravel()
+    if room is not None:
+        unit = np.eye(P.shape[1])
+        A, b = np.concatenate([A, -unit, unit]), np.concatenate([b, *room])
+    return solve(A, b)
 
 
-def majority_radius(P, c, own, k, solve=by_active_set):
+def majority_radius(P, c, own, k, solve=by_active_set, room=None):
     """Shortest delta after which k other-class points are before all but k - 1 points of the label."""
     others, same = np.flatnonzero(~own), np.flatnonzero(own)
     if len(same) < k:
         return 0.0
     cells = ((list(J), np.setdiff1d(same, S)) for J in combinations(others, k) for S in combinations(same, k - 1))
-    return min((cell_value(P, c, low, high, solve) for low, high in cells), default=np.inf)
+    return min((cell_value(P, c, low, high, solve, room) for low, high in cells), default=np.inf)
 
 
-def plurality_radius(P, c, y, label, K, solve=by_active_set):
+def plurality_radius(P, c, y, label, K, solve=by_active_set, room=None):
     """Shortest delta after which K nearest points can be chosen that hold as many of another class as of the label."""
     best = np.inf
     for nearest in combinations(range(len(y)), K):
@@ -49,7 +54,7 @@ def plurality_radius(P, c, y, label, K, solve=by_active_set):
         of_label, counts[label] = counts[label], -1
         if counts.max() >= of_label:
             rest = np.setdiff1d(np.arange(len(y)), nearest)
-            best = min(best, cell_value(P, c, list(nearest), rest, solve))
+            best = min(best, cell_value(P, c, list(nearest), rest, solve, room))
     return best
 
 

@@ -19,20 +19,56 @@ from tests.certify.enumeration import (
 )
 
 
-def search(X, y, G, x, label, K, incumbent, *, plurality=False, budget=None):
+def search(X, y, G, x, label, K, incumbent, *, plurality=False, budget=None, box=None):
     found = search_radii(
         Mahalanobis.from_components(G), X, y, K, x[None], np.array([label]), np.array([incumbent]),
-        plurality=plurality, budget=budget or Budget(),
+        plurality=plurality, budget=budget or Budget(), box=box,
     )  # fmt: skip
     attained = float(np.linalg.norm(found.perturbation[0])) if found.improved[0] else incumbent
     return float(found.lower[0]), attained, found
 
 
-def truth(X, y, G, x, label, K, *, plurality):
+def truth(X, y, G, x, label, K, *, plurality, room=None):
     P, c = seen_from(x, X, G)
     if plurality:
-        return plurality_radius(P, c, y, label, K)
-    return majority_radius(P, c, y == label, (K + 1) // 2)
+        return plurality_radius(P, c, y, label, K, room=room)
+    return majority_radius(P, c, y == label, (K + 1) // 2, room=room)
+
+
+def room_of(x, box):
+    return np.stack([x - np.minimum(box[0], x), np.maximum(box[1], x) - x])
+
+
+@pytest.mark.parametrize("plurality", [False, True])
+@pytest.mark.parametrize("K", [1, 3, 5])
+@pytest.mark.parametrize("seed", range(12))
+def test_radius_within_a_box_is_that_of_the_best_assignment_there(seed, K, plurality):
+    """Boxes around the points, across them, and with the test point outside: features beyond it may not go on."""
+    rng = np.random.default_rng([seed, K, 7])
+    tested = 0
+    while tested < 3:
+        X, y, G, x, label = random_problem(rng)
+        box = tuple(np.sort(rng.normal(size=2) * 1.5))
+        room = room_of(x, box)
+        free = truth(X, y, G, x, label, K, plurality=plurality)
+        exact = truth(X, y, G, x, label, K, plurality=plurality, room=room)
+        if free < 1e-9 or (exact == free and rng.random() < 0.8):
+            continue
+        tested += 1
+        incumbent = np.inf if rng.random() < 0.5 else exact * rng.choice([1 + 1e-9, 1.3, 5.0])
+        lower, attained, found = search(X, y, G, x, label, K, incumbent, plurality=plurality, box=box)
+        assert found.finished[0]
+        if np.isinf(exact):
+            # The whole box was searched, in vain.
+            assert not found.improved[0]
+            assert lower > np.linalg.norm(room.max(axis=0))
+            continue
+        assert exact * (1 - 1e-6) <= lower <= exact * (1 + 1e-9)
+        assert attained == pytest.approx(exact, rel=1e-6)
+        if found.improved[0]:
+            moved = found.perturbation[0]
+            assert (moved >= -room[0] - 1e-9).all()
+            assert (moved <= room[1] + 1e-9).all()
 
 
 @pytest.mark.parametrize("plurality", [False, True])

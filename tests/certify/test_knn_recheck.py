@@ -160,8 +160,10 @@ def test_stored_proofs_come_back_and_damaged_ones_do_not(result, tmp_path):
     back = KNNCertificate.from_arrays(arrays)
     assert recheck(knn, points, labels, replace(bounds, certificate=back))
     for name in arrays:
-        with pytest.raises(ValueError, match=f"damaged certificate: array '{name}' is missing"):
-            KNNCertificate.from_arrays({other: array for other, array in arrays.items() if other != name})
+        # Without a box there is none (`test_knn_box`).
+        if name != "box":
+            with pytest.raises(ValueError, match=f"damaged certificate: array '{name}' is missing"):
+                KNNCertificate.from_arrays({other: array for other, array in arrays.items() if other != name})
         with pytest.raises(ValueError, match="damaged certificate"):
             KNNCertificate.from_arrays(arrays | {name: arrays[name].astype(complex)})
     for name in ("point_ptr", "node_ptr", "pair_ptr"):

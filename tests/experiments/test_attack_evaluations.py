@@ -51,7 +51,7 @@ def classifier() -> tuple[MahalanobisKNN, np.ndarray, np.ndarray]:
     ("name", "kind", "rest"),
     [
         ("certified_knn", "certified", {"norm": "2"}),
-        ("exact_knn", "exact", {"event": "plurality", "max_nodes": 200_000, "proofs": False}),
+        ("exact_knn", "exact", {"event": "plurality", "max_nodes": 200_000, "proofs": False, "box": None}),
         ("local_search", "local_search", {"box": None}),
         ("boundary", "boundary", {"steps": 25_000, "start": None, "box": [0.0, 1.0]}),
         ("hopskipjump", "hopskipjump", {"steps": 64, "start": None, "box": [0.0, 1.0]}),
@@ -168,6 +168,20 @@ def test_exact_radii_are_recorded_and_rechecked_from_the_record(tmp_path: Path, 
     assert list(records_with_proofs(tmp_path)) == ([folder] if proofs else [])
     if proofs:
         assert recheck_record(folder)
+
+
+def test_exact_radii_within_a_box_are_recorded_and_rechecked(tmp_path: Path, classifier) -> None:
+    knn, X, y = classifier
+    arguments = ("evaluation=exact_knn", "evaluation.proofs=true", f"output.runs={tmp_path}")
+    outcome = run(compose_run(*SMALL, *arguments, "evaluation.box=[0,1]"))
+    bounds = knn.exact_radius(X, y, max_nodes=200_000, box=(0.0, 1.0))
+    assert column(outcome, "upper") == bounds.upper.tolist()
+    assert read_radii_record(outcome.record.folder).box == (0.0, 1.0)
+    assert recheck_record(outcome.record.folder)
+    # Without a box none is named: a record's id is that from before there was one.
+    free = run(compose_run(*SMALL, *arguments))
+    assert "box" not in json.loads((free.record.folder / "record.json").read_text())["evaluation"]
+    assert outcome.record.folder != free.record.folder
 
 
 @pytest.mark.parametrize("name", ["certified_knn", "exact_knn", "local_search"])
