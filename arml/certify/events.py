@@ -28,8 +28,30 @@ Bytes = NDArray[np.int8]
 
 
 @njit(cache=True, nogil=True)
+def nearest(f: Array, count: int) -> Integers:
+    """Positions of the ``count`` smallest of the moved distances f, all if there are fewer, in ascending order.
+
+    ``count`` is small, so the points are gone through once, and hardly any of them is kept even for a while.
+    """
+    count = min(count, f.shape[0])
+    chosen = np.empty(count, np.int64)
+    n = 0
+    for i in range(f.shape[0] if count > 0 else 0):
+        if n < count:
+            n += 1
+        elif f[i] >= f[chosen[count - 1]]:
+            continue
+        q = n - 1
+        while q > 0 and f[chosen[q - 1]] > f[i]:
+            chosen[q] = chosen[q - 1]
+            q -= 1
+        chosen[q] = i
+    return chosen
+
+
+@njit(cache=True, nogil=True)
 def _kth_smallest(values: Array, k: int) -> float:
-    return np.inf if values.shape[0] < k else np.partition(values, k - 1)[k - 1]
+    return np.inf if values.shape[0] < k else values[nearest(values, k)[k - 1]]
 
 
 @njit(cache=True, nogil=True)
@@ -47,7 +69,7 @@ def _nearest_for(f: Array, votes: Integers, n_other: int, rival: int, n_neighbor
             shifted[i] += tolerance
         elif votes[i] == rival:
             shifted[i] -= tolerance
-    return np.argsort(shifted)[:n_neighbors]
+    return nearest(shifted, n_neighbors)
 
 
 @njit(cache=True, nogil=True)
@@ -62,15 +84,15 @@ def winning_front(f: Array, votes: Integers, n_other: int, n_neighbors: int, tol
         if seen[rival]:
             continue
         seen[rival] = True
-        nearest = _nearest_for(f, votes, n_other, rival, n_neighbors, tolerance)
+        front = _nearest_for(f, votes, n_other, rival, n_neighbors, tolerance)
         n_rival, n_label = 0, 0
-        for i in nearest:
+        for i in front:
             if i >= n_other:
                 n_label += 1
             elif votes[i] == rival:
                 n_rival += 1
         if n_rival >= n_label:
-            return nearest
+            return front
     return np.empty(0, np.int64)
 
 
@@ -100,9 +122,11 @@ def vote_possible(votes: Integers, status: Bytes, n_other: int, low_own: int, pl
 def undecided_in_front(f: Array, status: Bytes, n_neighbors: int) -> int:
     """The farthest undecided one of the K nearest points, else the nearest undecided one; -1 for none."""
     chosen = -1
-    for rank, i in enumerate(np.argsort(f)):
-        if rank >= n_neighbors and chosen >= 0:
-            break
+    for i in nearest(f, n_neighbors):
         if status[i] == UNDECIDED:
             chosen = i
+    if chosen < 0:
+        for i in range(f.shape[0]):
+            if status[i] == UNDECIDED and (chosen < 0 or f[i] < f[chosen]):
+                chosen = i
     return chosen

@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, Workspace, outside, solve_cell
-from arml.certify.events import majority_lost, undecided_in_front, vote_possible, winning_front
+from arml.certify.events import majority_lost, nearest, undecided_in_front, vote_possible, winning_front
 from arml.certify.lookahead import look_ahead
 
 Array = NDArray[np.float64]
@@ -203,7 +203,7 @@ def grow(
             if lost and plurality:
                 front = winning_front(f, votes, n_other, n_neighbors, tolerance)
             elif lost:
-                front = np.concatenate((np.argsort(f[:n_other])[:k], n_other + np.argsort(f[n_other:])[: k - 1]))
+                front = np.concatenate((nearest(f[:n_other], k), n_other + nearest(f[n_other:], k - 1)))
             if front.shape[0] > 0:
                 bounds[child] = max(bounds[node], value)
                 _improve(P, c, n_other, front, plurality, strict, pairs, lam, work, value, tolerance, best, best_delta)
