@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +29,9 @@ from arml.reports.tightness import write_tightness
 
 PARTS = ("tables", "figures", "claims")
 
+# From this many records on each table is reported by a process of its own.
+_MANY = 50
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, write the reports, and return the exit code.
@@ -36,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     written for such a table, the others are not affected.
     """
     options = parse(arguments)
+    apart = [] if options.table or options.demo else tables_worth_a_process(options.runs)
+    if len(apart) > 1:
+        return report_apart(apart, options)
     specs = [DEMO] if options.demo else [TABLES[options.table]] if options.table else list(TABLES.values())
     if options.datasets:
         specs = [replace(spec, datasets=tuple(options.datasets)) for spec in specs]
@@ -76,6 +83,25 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--demo", action="store_true", help="one table and one figure of the digits, under OUT/demo")
     return parser.parse_args(arguments)
+
+
+def tables_worth_a_process(runs: Path) -> list[str]:
+    """Tables of which there are records, where there are so many that drawing them one after the other takes long."""
+    folders = [path.name for path in (runs / "radii").glob("*")]
+    if len(folders) < _MANY:
+        return []
+    kinds = {name: [f"-{kind.evaluation}-" for kind in spec.kinds] for name, spec in TABLES.items()}
+    return [name for name, marks in kinds.items() if any(mark in folder for folder in folders for mark in marks)]
+
+
+def report_apart(tables: Sequence[str], options: argparse.Namespace) -> int:
+    """Write each table's reports in a process of its own, all at once; returns 1 if one of them did."""
+    command = [sys.executable, __file__, "--runs", str(options.runs), "--out", str(options.out)]
+    command += ["--only", *options.only] + (["--datasets", *options.datasets] if options.datasets else [])
+    running = [subprocess.Popen([*command, "--table", name], stdout=subprocess.PIPE, text=True) for name in tables]
+    for process in running:
+        print(process.communicate()[0], end="")
+    return int(any(process.returncode for process in running))
 
 
 def report(spec: TableSpec, records: Sequence[RadiiRecord], options: argparse.Namespace) -> list[str]:

@@ -70,7 +70,7 @@ def bands_figure(dataset: str, chosen: Chosen, spec: TableSpec) -> Figure:
     for number, panel in enumerate(panels[: len(methods)]):
         # A column's last panel carries the label and the numbers, also where the row below is shorter.
         if number + columns >= len(methods):
-            panel.set_xlabel("$\\ell_2$ radius")
+            panel.set_xlabel("ℓ₂ radius")
             panel.tick_params(labelbottom=True)
         if number % columns == 0:
             panel.set_ylabel("robust error")

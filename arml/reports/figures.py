@@ -66,7 +66,7 @@ def curves_figure(datasets: Sequence[str], chosen: Chosen, spec: TableSpec) -> F
     for number, panel in enumerate(panels[: len(datasets)]):
         # A column's last panel carries the label, also where the row below is shorter.
         if number + columns >= len(datasets):
-            panel.set_xlabel("$\\ell_2$ radius")
+            panel.set_xlabel("ℓ₂ radius")
         if number % columns == 0:
             panel.set_ylabel("robust error")
     shown = [

@@ -50,7 +50,7 @@ def test_a_curve_is_the_exact_step_function_with_the_papers_points(runs):
     assert curve.get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1.25, 0.75], [2.5, 0.75]]
     assert curve.get_drawstyle() == "steps-post"
     assert paper.get_xydata().tolist()[:3] == [[0, 0.043], [0.5, 0.204], [1, 0.565]]
-    assert (panel.get_xlabel(), panel.get_ylabel()) == ("$\\ell_2$ radius", "robust error")
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("ℓ₂ radius", "robust error")
 
 
 def test_combined_figure_has_a_panel_per_dataset_in_the_papers_order(runs):

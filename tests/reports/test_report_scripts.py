@@ -20,7 +20,12 @@ def script(name):
 @pytest.fixture
 def report(runs):
     main = script("report")
-    return lambda *more: main(["--runs", str(runs), "--out", str(runs.parent), *more])
+
+    def report(*more):
+        return main(["--runs", str(runs), "--out", str(runs.parent), *more])
+
+    report.module = main.__globals__
+    return report
 
 
 @pytest.fixture
@@ -151,6 +156,20 @@ def test_without_a_table_named_all_are_made_and_one_alone_on_request(report, run
         str(path) for path in after.keys() - before.keys()
     }
     assert before.items() <= after.items()
+
+
+def test_with_many_records_each_table_is_made_by_a_process_of_its_own(report, runs, monkeypatch, capfd):
+    write_paper_like(runs, ["usps"], methods=("arml",))
+    write_table2(runs, ["usps"], methods=("arml",))
+    assert report() == 0
+    together, printed = contents(runs.parent), capfd.readouterr().out
+    for path in together:
+        if path.parts[0] != "runs":
+            (runs.parent / path).unlink()
+    monkeypatch.setitem(report.module, "_MANY", 1)
+    assert report() == 0
+    assert contents(runs.parent) == together
+    assert sorted(capfd.readouterr().out.splitlines()) == sorted(printed.splitlines())
 
 
 def test_a_table_without_records_is_not_complained_about_unless_named(report, runs, capsys):
