@@ -95,8 +95,8 @@ def tightness_markdown(table: pd.DataFrame) -> str:
         "",
         "Of the correctly classified points: the share whose radius (plurality vote) is known to a relative 10⁻⁶; the "
         "mean gap (upper − lower)/upper of the others; that gap before the search, between Theorem 1 and the local "
-        "search; size of the search tree and seconds per point, attack included, on one thread of a busy machine. Then "
-        "the median ratio of each bound to the exact radius: 1 would be the truth.",
+        "search; size of the search tree and seconds per point, attack included, on one thread of a machine that was "
+        "busy and at times paused the run. Then the median ratio of each bound to the exact radius: 1 is the truth.",
         "",
         "| dataset | method | K | points | exact | gap left | gap before | nodes | s | Theorem 1 | local search | "
         "Boundary Attack |",
