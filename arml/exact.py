@@ -25,6 +25,8 @@ _TIE = 1e-11
 _STEP = 1e-9
 _BLOCK = 4096
 _ROUNDING = 1e-9
+# A proven bound this much above a box's diagonal says that there is no attack in it; `recheck` asks for a tenth of it.
+_ABOVE = 1 + 1e-7
 
 
 def searched_radius(
@@ -72,9 +74,9 @@ def searched_radius(
     tied = [i for i in open_[found.lower == 0] if _tied(knn, X[i], np.zeros(X.shape[1]), int(y[i]), plurality)]
     upper[tied], perturbation[tied] = 0.0, 0.0
     if box is not None:
-        # What is longer than the box's diagonal is nowhere.
-        diagonal = np.linalg.norm(np.maximum(*_room(X[open_], box)), axis=1)
-        found.lower[np.isinf(upper[open_]) & (found.lower > diagonal)] = np.inf
+        # What is longer than the box's diagonal is nowhere. The diagonal's own rounding must not decide that.
+        diagonal = np.linalg.norm(np.maximum(*_room(X[open_], box)), axis=1) * _ABOVE
+        found.lower[np.isinf(upper[open_]) & (found.lower >= diagonal)] = np.inf
     _require_order(found.lower, upper[open_], X[open_], perturbation[open_])
     lower[open_] = np.minimum(np.maximum(lower[open_], found.lower), upper[open_])
     nodes = np.zeros(len(X), dtype=np.int64)

@@ -83,6 +83,24 @@ def test_no_attack_within_a_box_is_proven():
     assert reached.upper[0] == pytest.approx(2.55, rel=1e-6)
 
 
+def test_a_bound_that_only_reaches_the_diagonal_does_not_prove_that_there_is_no_attack(monkeypatch):
+    """It might be the diagonal's rounding, and an attack in the very corner."""
+    from arml import exact
+
+    X, y = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]]), np.array([0, 0, 0, 1, 1, 1])
+    knn = MahalanobisKNN(n_neighbors=3).fit(X, y)
+    search = exact.search_radii
+
+    def barely(*arguments, **options):
+        found = search(*arguments, **options)
+        return replace(found, lower=np.full(1, 0.95 * (1 + 1e-12)))
+
+    monkeypatch.setattr(exact, "search_radii", barely)
+    bounds = knn.exact_radius(np.array([[0.05]]), np.array([0]), box=BOX)
+    assert np.isfinite(bounds.lower[0])
+    assert bounds.status[0] == Status.BOUNDED.value
+
+
 def test_a_proof_for_another_box_is_refused(problem, results):
     kept = results[1]
     for box in (None, (0.0, 2.0)):
