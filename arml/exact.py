@@ -12,6 +12,7 @@ from arml.certify.knn_certificate import certificate_of
 from arml.certify.knn_exact import search_radii
 from arml.certify.one_nn import EXACT_GAP
 from arml.certify.point_search import Budget, Tree
+from arml.inputs import room_within
 from arml.radii import AttackedBounds, SandwichError, SearchedBounds, Status
 
 Array = NDArray[np.float64]
@@ -75,7 +76,7 @@ def searched_radius(
     upper[tied], perturbation[tied] = 0.0, 0.0
     if box is not None:
         # What is longer than the box's diagonal is nowhere. The diagonal's own rounding must not decide that.
-        diagonal = np.linalg.norm(np.maximum(*_room(X[open_], box)), axis=1) * _ABOVE
+        diagonal = np.linalg.norm(np.maximum(*room_within(box, X[open_])), axis=1) * _ABOVE
         found.lower[np.isinf(upper[open_]) & (found.lower >= diagonal)] = np.inf
     _require_order(found.lower, upper[open_], X[open_], perturbation[open_])
     lower[open_] = np.minimum(np.maximum(lower[open_], found.lower), upper[open_])
@@ -91,18 +92,12 @@ def searched_radius(
     return SearchedBounds(lower, upper, status, perturbation, certificate, nodes=nodes, event=event)
 
 
-def _room(X: Array, box: tuple[float, float]) -> tuple[Array, Array]:
-    """How far the points X (s, d) may go down and up; a coordinate outside the box keeps its own value as limit."""
-    return X - np.minimum(box[0], X), np.maximum(box[1], X) - X
-
-
 def _confirmed(
     knn: Classifier, perturbation: Array, X: Array, y: Integers, box: tuple[float, float] | None, plurality: bool
 ) -> tuple[Array, Array]:
     """Those perturbations (s, d) after which the classifier has lost the label, or is tied, and their norms."""
-    if box is not None:
-        below, above = _room(X, box)
-        perturbation = np.clip(perturbation, -below, above)
+    below, above = room_within(box, X)
+    perturbation = np.clip(perturbation, -below, above)
     columns, k = np.searchsorted(knn.classes_, y), (int(knn.n_neighbors) + 1) // 2
 
     def lost(points: Array, rows: Integers) -> NDArray[np.bool_]:

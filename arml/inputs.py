@@ -49,3 +49,12 @@ def checked_box(box: tuple[float, float] | None) -> tuple[float, float] | None:
     if not low <= high:
         raise InvalidInputError(f"the box ({low}, {high}) is empty; pass (low, high) with low <= high")
     return low, high
+
+
+def room_within(box: tuple[float, float] | None, X: Array) -> tuple[Array, Array]:
+    """How far the coordinates of X may go down, and up, to stay in the box: two arrays of its shape.
+
+    A coordinate outside keeps its own value as limit; without a box both are infinite.
+    """
+    low, high = (-np.inf, np.inf) if box is None else box
+    return X - np.minimum(low, X), np.maximum(high, X) - X

@@ -19,6 +19,7 @@ from arml.attacks.descent import Descent, Vote
 from arml.attacks.neighborhood import Neighborhood, mattering, smallest
 from arml.attacks.result import AttackResult
 from arml.geometry import Mahalanobis, sq_dist_matrix
+from arml.inputs import room_within
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -87,7 +88,7 @@ def local_search(
 
 
 def _room(x: Array, box: tuple[float, float] | None) -> Room | None:
-    return None if box is None else Room(x - np.minimum(box[0], x), np.maximum(box[1], x) - x)
+    return None if box is None else Room(*room_within(box, x))
 
 
 @dataclass(frozen=True)

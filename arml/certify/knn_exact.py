@@ -34,6 +34,7 @@ from arml.certify.point_search import Budget, PointSearch, Tree
 from arml.certify.rounding import magnitudes
 from arml.certify.training_set import TrainingSet
 from arml.geometry import Mahalanobis
+from arml.inputs import room_within
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -152,8 +153,7 @@ class _Question:
 
     def room(self, x: Array) -> Array:
         """How far each feature of x (d,) may go down and up, in units of the frame: (2, d)."""
-        low, high = self.box or (-np.inf, np.inf)
-        return np.stack([x - np.minimum(low, x), np.maximum(high, x) - x]) / self.frame.unit
+        return np.stack(room_within(self.box, x)) / self.frame.unit
 
     def horizon(self, x: Array) -> float:
         """Norm beyond which nothing is looked for: just outside of the box, or far outside of the data.

@@ -18,7 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, Workspace, outside, solve_cell
+from arml.certify.active_pairs import Workspace, outside
+from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, solve_cell
 from arml.certify.events import majority_lost, nearest, undecided_in_front, vote_possible, winning_front
 from arml.certify.lookahead import look_ahead
 

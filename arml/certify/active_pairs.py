@@ -1,0 +1,186 @@
+"""The active pairs of a cell's problem: their rows, QR factors and multipliers, and where they move all points.
+
+The dual active-set method of `arml.qp`, for rows named by pairs (low point, high point) as in (1) of
+`arml.certify.cells`, or by bounds of a box as in `arml.certify.inner_products`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from arml.certify.inner_products import ABOVE, BELOW, InnerProducts, cover, move_all, move_some
+from arml.qp import _append, _back_substitute, _orthogonal_part
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_DEPENDENT = 1e-20
+_SAME = 1e-27
+
+
+class Workspace(NamedTuple):
+    """Memory of `solve_cell` for up to s active pairs among m points in d dimensions, and what it leaves there.
+
+    Attributes
+    ----------
+    A (s, d), b (s,), lengths (s,) : unit rows of the active pairs, their right-hand sides, their norms before
+    Q (s - 1, d), R (s - 1, s - 1) : QR factors of the rows
+    delta (d,), f (m,) : the solution, and the moved distances there
+    weights (s,), working (m,) : weights of the pairs before scaling; the points looked at before all are
+    room (2, d) : how far each feature may go down and up; infinite without a box
+    inner : inner products of the points, kept from cell to cell
+    """
+
+    A: Array
+    b: Array
+    lengths: Array
+    Q: Array
+    R: Array
+    delta: Array
+    f: Array
+    weights: Array
+    working: Integers
+    room: Array
+    inner: InnerProducts
+
+    @classmethod
+    def make(cls, m: int, room: Array, memory: int) -> Workspace:
+        """An empty one, with at most ``memory`` bytes for inner products."""
+        d = room.shape[1]
+        s = most_pairs(m, room)
+        return cls(
+            np.zeros((s, d)), np.zeros(s), np.zeros(s), np.zeros((s - 1, d)), np.zeros((s - 1, s - 1)), np.zeros(d),
+            np.zeros(m), np.zeros(s), np.zeros(m, np.int64), room, InnerProducts.empty(m, memory),
+        )  # fmt: skip
+
+
+def most_pairs(m: int, room: Array) -> int:
+    """One more than the rows that can be active at a time: differences of m points, and the bounds of a box."""
+    d = room.shape[1]
+    return (d if np.isfinite(room).any() else min(d, m)) + 1
+
+
+@njit(cache=True, nogil=True)
+def pair_row(P: Array, c: Array, low: int, high: int, strict: float, room: Array, row: Array) -> tuple[float, float]:
+    """Unit row of the pair (1), written to ``row`` (d,); returns its right-hand side and its norm before scaling.
+
+    The former is +inf for points that M cannot tell apart, whose rows differ by rounding only.
+    """
+    if low < 0:
+        row[:] = 0.0
+        row[high] = -1.0 if low == BELOW else 1.0
+        return room[0 if low == BELOW else 1, high], 1.0
+    sq, size = 0.0, 0.0
+    for q in range(row.shape[0]):
+        row[q] = P[high, q] - P[low, q]
+        sq += row[q] * row[q]
+        size += P[high, q] * P[high, q] + P[low, q] * P[low, q]
+    if sq <= _SAME * size:
+        return np.inf, 0.0
+    length = np.sqrt(sq)
+    for q in range(row.shape[0]):
+        row[q] /= length
+    return 0.5 * (c[high] - c[low] - strict) / length, length
+
+
+@njit(cache=True, nogil=True)
+def _remove(work: Workspace, pairs: Integers, lam: Array, k: int, position: int) -> int:
+    """Remove an active row and rebuild the factors behind it; returns the new number of active rows."""
+    A, Q, R = work.A, work.Q, work.R
+    for q in range(position, k - 1):
+        A[q], work.b[q], work.lengths[q], lam[q] = A[q + 1], work.b[q + 1], work.lengths[q + 1], lam[q + 1]
+        pairs[q, 0], pairs[q, 1] = pairs[q + 1, 0], pairs[q + 1, 1]
+    for q in range(position, k - 1):
+        coefficients, normal = _orthogonal_part(Q, q, A[q])
+        _append(Q, R, q, normal, coefficients, np.dot(normal, normal))
+    return k - 1
+
+
+@njit(cache=True, nogil=True)
+def activate(work: Workspace, pairs: Integers, lam: Array, k: int) -> tuple[int, bool]:
+    """Satisfy row k of A, dropping rows whose multiplier reaches 0; returns (number of active rows, feasible?)."""
+    A, b, Q, R, delta = work.A, work.b, work.Q, work.R, work.delta
+    row, limit, length = A[k].copy(), b[k], work.lengths[k]
+    low, high = pairs[k, 0], pairs[k, 1]
+    weight = 0.0
+    while True:
+        coefficients, normal = _orthogonal_part(Q, k, row)
+        sq_norm = np.dot(normal, normal)
+        r = _back_substitute(R, k, coefficients)
+        dual_step, position = np.inf, -1
+        for q in range(k):
+            if r[q] > 0.0 and lam[q] < dual_step * r[q]:
+                dual_step, position = lam[q] / r[q], q
+        independent = sq_norm > _DEPENDENT and k < Q.shape[0]
+        primal_step = (np.dot(row, delta) - limit) / sq_norm if independent else np.inf
+        step = min(dual_step, primal_step)
+        if step == np.inf:
+            # Along this ray the dual bound grows without end: the multipliers prove that the cell is empty.
+            for q in range(k):
+                lam[q] = max(-r[q], 0.0)
+            A[k], b[k], work.lengths[k], lam[k] = row, limit, length, 1.0
+            pairs[k, 0], pairs[k, 1] = low, high
+            return k + 1, False
+        for q in range(k):
+            lam[q] = max(lam[q] - step * r[q], 0.0)
+        weight += step
+        if independent:
+            delta[:] -= step * normal
+        if primal_step <= dual_step:
+            _append(Q, R, k, normal, coefficients, sq_norm)
+            A[k], b[k], work.lengths[k], lam[k] = row, limit, length, weight
+            pairs[k, 0], pairs[k, 1] = low, high
+            return k + 1, True
+        k = _remove(work, pairs, lam, k, position)
+
+
+@njit(cache=True, nogil=True)
+def resume(P: Array, c: Array, strict: float, pairs: Integers, lam: Array, k: int, work: Workspace) -> int:
+    """Rows, factors and iterate of k active pairs with multipliers; returns how many are kept (independent ones)."""
+    A, Q, R, delta = work.A, work.Q, work.R, work.delta
+    delta[:] = 0.0
+    kept = 0
+    for q in range(k):
+        pairs[kept, 0], pairs[kept, 1], lam[kept] = pairs[q, 0], pairs[q, 1], lam[q]
+        work.b[kept], work.lengths[kept] = pair_row(P, c, pairs[kept, 0], pairs[kept, 1], strict, work.room, A[kept])
+        coefficients, normal = _orthogonal_part(Q, kept, A[kept])
+        sq_norm = np.dot(normal, normal)
+        if sq_norm > _DEPENDENT:
+            _append(Q, R, kept, normal, coefficients, sq_norm)
+            delta[:] -= lam[kept] * A[kept]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def move(P: Array, c: Array, pairs: Integers, lam: Array, k: int, work: Workspace, n_points: int) -> None:
+    """Moved distances at delta of the first n_points of the working set, or of all points if that is -1."""
+    f, delta = work.f, work.delta
+    active, points = pairs[:k], work.working[: max(n_points, 0)]
+    if cover(P, work.inner, active, work.lengths[:k]):
+        work.weights[:k] = lam[:k] / work.lengths[:k]
+        if n_points < 0:
+            move_all(P, c, work.inner, active, work.weights[:k], f)
+        else:
+            move_some(P, c, work.inner, active, work.weights[:k], points, f)
+    elif n_points < 0:
+        f[:] = c - 2.0 * np.dot(P, delta)
+    else:
+        for i in points:
+            f[i] = c[i] - 2.0 * np.dot(P[i], delta)
+
+
+@njit(cache=True, nogil=True)
+def outside(delta: Array, room: Array, slack: float) -> tuple[int, int]:
+    """The bound of the box that is violated most, as a pair (`BELOW` or `ABOVE`, feature); (0, -1) if none is."""
+    side, feature, worst = 0, -1, slack
+    for q in range(delta.shape[0]):
+        if -delta[q] - room[0, q] > worst:
+            side, feature, worst = BELOW, q, -delta[q] - room[0, q]
+        if delta[q] - room[1, q] > worst:
+            side, feature, worst = ABOVE, q, delta[q] - room[1, q]
+    return side, feature
