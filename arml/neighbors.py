@@ -94,6 +94,7 @@ class MahalanobisKNN:
         self.device_ = resolve_device(self.device)
         self.metric_: Mahalanobis = as_mahalanobis(self.metric, X_train.shape[1])
         self.X_train_, self.y_train_, self.classes_ = X_train, y_train, classes
+        self._mapped: tuple[Array, torch.Tensor] | None = None
         return self
 
     def predict(self, X: ArrayLike) -> Integers:
@@ -307,8 +308,10 @@ class MahalanobisKNN:
     def _nearest(self, points: Array) -> Iterator[tuple[slice, Integers]]:
         """Slices of the points with the indices (t, K) of their nearest training points, a chunk at a time."""
         G = torch.from_numpy(self.metric_.components).to(self.device_)
-        origin = useful_origin(self.X_train_)
-        Z = torch.from_numpy(self.X_train_ - origin).to(self.device_) @ G.T
+        if self._mapped is None:
+            origin = useful_origin(self.X_train_)
+            self._mapped = origin, torch.from_numpy(self.X_train_ - origin).to(self.device_) @ G.T
+        origin, Z = self._mapped
         rows = max(1, self.memory_budget // (8 * 3 * len(Z)))
         for start in range(0, len(points), rows):
             chunk = slice(start, min(start + rows, len(points)))

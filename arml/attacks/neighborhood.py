@@ -4,8 +4,14 @@ After the term common to all points is dropped, every squared distance is affine
 
     d_M(x + delta, x_i) = c_i - 2 delta' M (x_i - x) + delta' M delta,      c_i = d_M(x, x_i)
 
-A point that stays behind K others of its own side (same class, or other classes) for every ``||delta|| <= reach`` is
-left out; that changes nothing.
+For every ``||delta|| <= reach`` a point i stays behind a point l where ``c_i - c_l > 2 reach ||M (x_i - x_l)||``. With
+``k = (K + 1) / 2``, left out are
+
+* same-class points that stay behind k others of their class: as long as these are not passed the label has its
+  majority, and whoever passes all but k - 1 of the kept has passed those left out too;
+* other-class points that stay behind k same-class points: they are among the K nearest only where the label has its
+  majority;
+* other-class points that stay behind K others of their side: they are never among the K nearest.
 """
 
 from __future__ import annotations
@@ -14,6 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from arml.cells.smallest import smallest
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -26,55 +34,66 @@ class Neighborhood:
 
     Attributes
     ----------
-    index (m,) the points' rows in the training set; P (m, d) rows ``M (x_i - x)``; c (m,) squared distances;
-    votes (m,) class numbers; own, other : positions of the points with and without the label y
+    index (m,) the points' rows in the training set, those of the ``n_other`` points without the label y first; P (m, d)
+    rows ``M (x_i - x)``; c (m,) squared distances; votes (m,) class numbers
     """
 
     index: Integers
+    n_other: int
     P: Array
     c: Array
     votes: Integers
-    own: Integers
-    other: Integers
 
-    def moved(self, delta: Array) -> Array:
-        """Squared distances (m,) from ``x + delta``, without the term common to all."""
-        return np.asarray(self.c - 2.0 * (self.P @ delta))
-
-    def sides(self, moved: Array, n_other: int, n_own: int) -> tuple[Integers, Integers]:
-        """The ``n_other`` nearest points of other classes and the ``n_own`` nearest of the same, by ``moved`` (m,)."""
-        return self.other[smallest(moved[self.other], n_other)], self.own[smallest(moved[self.own], n_own)]
+    def nearest_own(self, moved: Array, count: int) -> Integers:
+        """Positions of the ``count`` nearest points with the label y, by ``moved`` (m,)."""
+        return self.n_other + smallest(moved[self.n_other :], count)
 
     def tally(self, moved: Array, n_neighbors: int, n_classes: int) -> Integers:
         """Votes (C,) of the K nearest points by ``moved`` (m,)."""
         return np.bincount(self.votes[smallest(moved, n_neighbors)], minlength=n_classes)
 
 
-def mattering(c: Array, e: Array, P: Array, own: Booleans, reach: float, n_neighbors: int) -> Integers:
-    """Rows of the training points that can be among the K nearest of their side for some ``||delta|| <= reach``.
+def mattering(
+    c: Array, e: Array, P: Array, sq_norm: Array, own: Booleans, reach: float, n_neighbors: int, most: int
+) -> tuple[Integers, Integers]:
+    """Rows of the other-class and of the same-class points that can matter for some ``||delta|| <= reach``.
 
-    ``c`` (n,) are squared distances to x, ``e`` (n,) the norms ``||M (x_i - x)||``, ``P`` (n, d) rows ``M x_i``.
-    A point i stays behind a point l where ``c_i - c_l > 2 reach ||M (x_i - x_l)||``; it is left out if it stays behind
-    K others. First the norm is bounded by ``e_i + e_l``, then it is taken exactly for a few l. Rounding is of no
-    concern here, as every attack is verified by the classifier.
+    ``c`` (n,) are squared distances to x, ``e`` (n,) the norms ``||M (x_i - x)||``, ``P`` (n, d) rows ``M x_i`` and
+    ``sq_norm`` (n,) their squared norms. The norms ``||M (x_i - x_l)||`` are first bounded by ``e_i + e_l``, then taken
+    exactly for the points l nearest to x. If more than ``most`` other-class points are left, those are kept that pass
+    the label's points soonest. Neither that nor rounding can do harm: every attack is verified by the classifier.
     """
-    kept = []
-    for side in (np.flatnonzero(own), np.flatnonzero(~own)):
-        nearest = side[smallest(c[side], 2 * n_neighbors)]
-        if len(nearest) > n_neighbors and np.isfinite(reach):
-            limit = np.partition(c[nearest] + 2 * reach * e[nearest], n_neighbors - 1)[n_neighbors - 1]
-            side = side[c[side] - 2 * reach * e[side] <= limit]
-            A, B = P[side], P[nearest]
-            sq = (A * A).sum(-1)[:, None] + (B * B).sum(-1) - 2 * (A @ B.T)
-            behind = c[side, None] - c[nearest] > 2 * reach * np.sqrt(np.maximum(sq, 0))
-            side = side[behind.sum(axis=1) < n_neighbors]
-        kept.append(side)
-    return np.sort(np.concatenate(kept))
+    K, k = n_neighbors, (n_neighbors + 1) // 2
+    same, other = np.flatnonzero(own), np.flatnonzero(~own)
+    if not np.isfinite(reach):
+        return other, same
+    near_same, near_other = same[smallest(c[same], 2 * K)], other[smallest(c[other], 2 * K)]
+    limit_same = _limit(c, e, near_same, reach, k)
+    same = same[c[same] - 2 * reach * e[same] <= limit_same]
+    other = other[c[other] - 2 * reach * e[other] <= min(limit_same, _limit(c, e, near_other, reach, K))]
+    same = same[_margin(c, P, sq_norm, same, near_same, k) <= reach]
+    value = _margin(c, P, sq_norm, other, near_same, k)
+    other, value = other[value <= reach], value[value <= reach]
+    kept = _margin(c, P, sq_norm, other, near_other, K) <= reach
+    other, value = other[kept], value[kept]
+    return other if len(other) <= most else np.sort(other[np.argpartition(value, most)[:most]]), same
 
 
-def smallest(values: Array, count: int) -> Integers:
-    """Positions of the ``count`` smallest values, ascending; all of them where there are fewer."""
-    if count >= len(values):
-        return np.argsort(values, kind="stable")
-    chosen = np.argpartition(values, count)[:count] if count else np.empty(0, dtype=np.int64)
-    return np.asarray(chosen[np.argsort(values[chosen], kind="stable")])
+def _limit(c: Array, e: Array, nearest: Integers, reach: float, count: int) -> float:
+    """A distance within which ``count`` of the ``nearest`` points stay."""
+    if len(nearest) < count:
+        return np.inf
+    return float(np.partition(c[nearest] + 2 * reach * e[nearest], count - 1)[count - 1])
+
+
+def _margin(c: Array, P: Array, sq_norm: Array, rows: Integers, nearest: Integers, count: int) -> Array:
+    """How far x must be moved at least before each of the ``rows`` (r,) passes all but ``count - 1`` of the nearest."""
+    if len(nearest) < count:
+        return np.full(len(rows), -np.inf)
+    # Gathering many rows would cost more than multiplying all of them.
+    products = P[rows] @ P[nearest].T if 4 * len(rows) < len(P) else (P @ P[nearest].T)[rows]
+    sq = sq_norm[rows, None] + sq_norm[nearest] - 2 * products
+    with np.errstate(divide="ignore", invalid="ignore"):
+        margin = (c[rows, None] - c[nearest]) / (2 * np.sqrt(np.maximum(sq, 0)))
+    margin = np.nan_to_num(margin, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return np.asarray(np.partition(margin, len(nearest) - count, axis=1)[:, len(nearest) - count])

@@ -1,6 +1,6 @@
 """When a label has lost its majority, or the vote, told from the moved distances of the points.
 
-Points and moved distances f are those of `arml.certify.cells`; y is the test point's label, k = (K + 1) / 2.
+Points and moved distances f are those of `arml.cells.solve`; y is the test point's label, k = (K + 1) / 2.
 
 Events
 ------
@@ -20,7 +20,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.cells import LOW, UNDECIDED
+from arml.cells.smallest import smallest
+from arml.cells.solve import LOW, UNDECIDED
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -28,30 +29,8 @@ Bytes = NDArray[np.int8]
 
 
 @njit(cache=True, nogil=True)
-def nearest(f: Array, count: int) -> Integers:
-    """Positions of the ``count`` smallest of the moved distances f, all if there are fewer, in ascending order.
-
-    ``count`` is small, so the points are gone through once, and hardly any of them is kept even for a while.
-    """
-    count = min(count, f.shape[0])
-    chosen = np.empty(count, np.int64)
-    n = 0
-    for i in range(f.shape[0] if count > 0 else 0):
-        if n < count:
-            n += 1
-        elif f[i] >= f[chosen[count - 1]]:
-            continue
-        q = n - 1
-        while q > 0 and f[chosen[q - 1]] > f[i]:
-            chosen[q] = chosen[q - 1]
-            q -= 1
-        chosen[q] = i
-    return chosen
-
-
-@njit(cache=True, nogil=True)
 def _kth_smallest(values: Array, k: int) -> float:
-    return np.inf if values.shape[0] < k else values[nearest(values, k)[k - 1]]
+    return np.inf if values.shape[0] < k else values[smallest(values, k)[k - 1]]
 
 
 @njit(cache=True, nogil=True)
@@ -69,7 +48,7 @@ def _nearest_for(f: Array, votes: Integers, n_other: int, rival: int, n_neighbor
             shifted[i] += tolerance
         elif votes[i] == rival:
             shifted[i] -= tolerance
-    return nearest(shifted, n_neighbors)
+    return smallest(shifted, n_neighbors)
 
 
 @njit(cache=True, nogil=True)
@@ -122,7 +101,7 @@ def vote_possible(votes: Integers, status: Bytes, n_other: int, low_own: int, pl
 def undecided_in_front(f: Array, status: Bytes, n_neighbors: int) -> int:
     """The farthest undecided one of the K nearest points, else the nearest undecided one; -1 for none."""
     chosen = -1
-    for i in nearest(f, n_neighbors):
+    for i in smallest(f, n_neighbors):
         if status[i] == UNDECIDED:
             chosen = i
     if chosen < 0:

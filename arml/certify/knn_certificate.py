@@ -4,7 +4,7 @@ The proof of a lower bound l for one test point is a binary tree. A node decides
 *low* or *high* (`arml.certify.tree` says what that means); the root decides nothing. Every attack is in the root, and
 every attack in a node is in one of its two children, so if no leaf holds an attack shorter than l there is none.
 
-Evidence for a leaf are nonnegative weights on pairs (low point, high point), see (1) in `arml.certify.cells`. They show
+Evidence for a leaf are nonnegative weights on pairs (low point, high point), see (1) in `arml.cells.solve`. They show
 by weak duality that attacks in the leaf are at least l long, or take the checker to a point from which it sees that too
 few of the undecided points can still become low (`arml.certify.lookahead`). For the lost vote a leaf may also show that
 no class can get as many low points as the label has. Evidence at a node that is split is welcome but not needed.
@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.certify.cells import LOW
+from arml.cells.solve import LOW
 from arml.certify.point_search import Tree
 from arml.certify.tree import SPLIT, VOTE
 

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.inner_products import BELOW
+from arml.cells.inner_products import BELOW
 from arml.certify.lookahead import look_ahead
 from arml.certify.tree import SPLIT, VOTE, low_counts, path_status, rows_bound
 
@@ -150,7 +150,7 @@ def proven_bound(
     Parameters
     ----------
     P, c, D, values, parent ... all_lam : see `arml.certify.tree.grow`; D and the row values have their own rounding
-        included; room : see `arml.certify.active_pairs.Workspace`; k = (K + 1) / 2
+        included; room : see `arml.cells.active_pairs.Workspace`; k = (K + 1) / 2
     p_error, c_error : rounding of P and c; claimed : the bound that the search computed; n_nodes : nodes in use
     ancestors : how many of a leaf's ancestors may be asked where it shows less than claimed itself
     """

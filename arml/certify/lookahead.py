@@ -1,6 +1,6 @@
 """What is still to come at a node of the search for exact K-NN radii: a bound, and the point to decide next.
 
-A node has solved its cell (`arml.certify.cells`): delta is the shortest perturbation that respects what is decided, of
+A node has solved its cell (`arml.cells.solve`): delta is the shortest perturbation that respects what is decided, of
 length ``value``. It is the projection of the origin onto a convex set that holds all attacks z of the node, so
 
     ||z||^2 >= value^2 + ||z - delta||^2                                                                           (2)
@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.cells import HIGH, LOW, UNDECIDED
+from arml.cells.solve import HIGH, LOW, UNDECIDED
 
 Array = NDArray[np.float64]
 Bytes = NDArray[np.int8]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.certify.active_pairs import Workspace, most_pairs
+from arml.cells.active_pairs import Workspace, most_pairs
 from arml.certify.frame import Frame
 from arml.certify.leaves import proven_bound
 from arml.certify.rounding import UNIT_ROUNDOFF, gamma

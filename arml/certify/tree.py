@@ -1,6 +1,6 @@
 """Branch and bound over who is nearer than whom: the search behind exact K-NN radii at one test point.
 
-Points, moved distances f and cells are those of `arml.certify.cells`; k = (K + 1) / 2. What counts as an attack, and
+Points, moved distances f and cells are those of `arml.cells.solve`; k = (K + 1) / 2. What counts as an attack, and
 which points are then *low* and *high*, is said in `arml.certify.events`.
 
 The tree
@@ -18,9 +18,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.active_pairs import Workspace, outside
-from arml.certify.cells import FREE, HIGH, LOW, UNDECIDED, solve_cell
-from arml.certify.events import majority_lost, nearest, undecided_in_front, vote_possible, winning_front
+from arml.cells.active_pairs import Workspace, outside
+from arml.cells.smallest import smallest
+from arml.cells.solve import FREE, HIGH, LOW, UNDECIDED, solve_cell
+from arml.certify.events import majority_lost, undecided_in_front, vote_possible, winning_front
 from arml.certify.lookahead import look_ahead
 
 Array = NDArray[np.float64]
@@ -142,7 +143,7 @@ def grow(
     all_pairs (s, 2), all_lam (s,) : active pairs and multipliers of node q, from first_pair[q] to first_pair[q + 1]
     heap : the open nodes; counts (2,) : number of nodes and of open nodes
     best (1,), best_delta (d,) : norm of the incumbent and, once one was found here, the incumbent
-    work : memory of `arml.certify.cells.solve_cell`, made for these points
+    work : memory of `arml.cells.solve.solve_cell`, made for these points
 
     Returns
     -------
@@ -204,7 +205,7 @@ def grow(
             if lost and plurality:
                 front = winning_front(f, votes, n_other, n_neighbors, tolerance)
             elif lost:
-                front = np.concatenate((nearest(f[:n_other], k), n_other + nearest(f[n_other:], k - 1)))
+                front = np.concatenate((smallest(f[:n_other], k), n_other + smallest(f[n_other:], k - 1)))
             if front.shape[0] > 0:
                 bounds[child] = max(bounds[node], value)
                 _improve(P, c, n_other, front, plurality, strict, pairs, lam, work, value, tolerance, best, best_delta)

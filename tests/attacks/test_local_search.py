@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arml.attacks.assignment import Room, solve_assignment
+from arml.attacks.assignment import AssignmentSolver
 from arml.attacks.local_search import local_search
 from arml.attacks.neighborhood import Neighborhood, mattering
+from arml.cells.smallest import smallest
 from arml.geometry import Mahalanobis
 from arml.neighbors import MahalanobisKNN
 from arml.radii import Status
@@ -76,6 +77,25 @@ def test_it_often_is_the_truth():
             ratios.append(knn.attacked_radius(x[None], [label]).upper[0] / truth)
     assert len(ratios) >= 10
     assert np.median(ratios) < 1 + 1e-5
+
+
+def test_with_several_classes_it_often_is_the_truth_too():
+    ratios = []
+    for seed in range(30):
+        knn, x, label = tiny(seed + 1, K=5, classes=3)
+        truth = vote_radius(knn.metric_.matrix, knn.X_train_, knn.y_train_, x, label, 5)
+        if 1e-3 < truth < np.inf:
+            ratios.append(knn.attacked_radius(x[None], [label]).upper[0] / truth)
+    assert len(ratios) >= 10
+    assert np.mean(np.array(ratios) < 1 + 1e-5) >= 0.7
+
+
+def test_a_rival_that_wins_ties_needs_no_more_votes_than_are_left():
+    # Label 1 has two of five votes left when two points of label 0 and the one of label 2 have passed its third.
+    X = np.array([[0.0], [-0.5], [-3.0], [3.0], [3.5], [4.0], [9.0]])
+    knn = MahalanobisKNN(5).fit(X, [1, 1, 1, 0, 0, 2, 0])
+    bounds = knn.attacked_radius(np.array([[0.0]]), [1])
+    assert bounds.upper[0] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -220,14 +240,24 @@ def test_points_left_out_are_never_among_the_nearest_within_the_reach(seed, K, r
     own, M = rng.random(60) < 0.5, G.T @ G
     P = (X - x) @ M
     c = np.einsum("nd,nd->n", P, X - x)
-    kept = mattering(c, np.linalg.norm(P, axis=1), X @ M, own, reach, K)
+    Q, k = X @ M, (K + 1) // 2
+    other, same = mattering(c, np.linalg.norm(P, axis=1), Q, (Q * Q).sum(1), own, reach, K, 60)
     for _ in range(30):
         delta = rng.normal(size=3)
         delta *= reach / np.linalg.norm(delta)
         moved = c - 2 * P @ delta
-        for side in (np.flatnonzero(own), np.flatnonzero(~own)):
-            nearest = side[np.argsort(moved[side])[:K]]
-            assert np.isin(nearest, kept).all()
+        own_rows, nearest = np.flatnonzero(own), np.argsort(moved)[:K]
+        assert np.isin(own_rows[np.argsort(moved[own_rows])[:k]], same).all()
+        if own[nearest].sum() < k:
+            assert np.isin(nearest[~own[nearest]], other).all()
+
+
+def test_of_many_points_those_are_kept_that_pass_the_label_soonest():
+    X = np.concatenate([np.zeros((3, 1)), np.arange(1.0, 21)[:, None]])
+    own = np.arange(23) < 3
+    other, same = mattering(X[:, 0] ** 2, X[:, 0], X, X[:, 0] ** 2, own, 10.0, 3, 5)
+    assert other.tolist() == [3, 4, 5, 6, 7]
+    assert same.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("boxed", [False, True])
@@ -237,23 +267,24 @@ def test_an_assignment_is_solved_to_optimality(seed, boxed):
     d = int(rng.integers(2, 5))
     X, G, x = rng.normal(size=(300, d)), rng.normal(size=(d, d)), rng.normal(size=d)
     M, label = G.T @ G, X[:, 0] > 0.7
-    own, other = np.flatnonzero(~label), np.flatnonzero(label)
-    P = (X - x) @ M
-    view = Neighborhood(np.arange(300), P, np.einsum("nd,nd->n", P, X - x), label.astype(int), own, other)
-    goal = X[other[seed]]
-    moved = view.moved(goal - x)
-    front, spared = view.sides(moved, 3, 2)
-    room = Room(rng.uniform(0.3, 2, d), rng.uniform(0.3, 2, d)) if boxed else None
-    solution = solve_assignment(view, front, spared, moved, room, np.inf)
-    A, b = constraints(M, X, x, front, np.setdiff1d(own, spared))
-    expected = shortest(A, b, *((None, None) if room is None else (room.below, room.above)))
+    other, own = np.flatnonzero(label), np.flatnonzero(~label)
+    index = np.concatenate([other, own])
+    T = X[index] - x
+    view = Neighborhood(index, len(other), T @ M, np.einsum("nd,nd->n", T @ M, T), label[index].astype(int))
+    moved = view.c - 2 * view.P @ (X[other[seed]] - x)
+    front, spared = smallest(moved[: len(other)], 3), view.nearest_own(moved, 2)
+    room = rng.uniform(0.3, 2, (2, d)) if boxed else np.full((2, d), np.inf)
+    solver = AssignmentSolver(view, room)
+    solution = solver.shortest(front, spared)
+    A, b = constraints(M, X, x, index[front], np.setdiff1d(own, index[spared]))
+    expected = shortest(A, b, *((None, None) if not boxed else room))
     if solution is None:
         assert np.isinf(expected)
         return
     assert solution.norm == pytest.approx(expected, **SOLVED)
     assert (A @ solution.delta <= b + 1e-9).all()
-    np.testing.assert_allclose(solution.moved, view.moved(solution.delta))
-    assert solve_assignment(view, front, spared, moved, room, 0.99 * solution.norm) is None
+    np.testing.assert_allclose(solution.moved, view.c - 2 * view.P @ solution.delta)
+    assert solver.shortest(front, spared, 0.99 * solution.norm) is None
 
 
 def test_progress_counts_every_point_once_also_the_misclassified():

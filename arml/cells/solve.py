@@ -9,7 +9,7 @@ which are d_M(x + delta, x_i) up to a term that is the same for all. The shortes
     min ||delta||   subject to   (p_h - p_l)' delta <= (c_h - c_l) / 2     for all low l and high h,              (1)
 
 by the dual active-set method of `arml.qp`, with a row for a pair made when it is violated. The bounds of a box that
-perturbed points must stay in are rows too, named as in `arml.certify.inner_products`. Every iterate is dual feasible:
+perturbed points must stay in are rows too, named as in `arml.cells.inner_products`. Every iterate is dual feasible:
 a parent's multipliers start its children, and stopping at any time leaves a proven bound.
 
 numba's cache does not notice changes of functions imported from another file: after editing `arml.qp`, this file,
@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.active_pairs import Workspace, activate, move, outside, pair_row, resume
+from arml.cells.active_pairs import Workspace, activate, move, outside, pair_row, resume
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -1,7 +1,7 @@
 """The active pairs of a cell's problem: their rows, QR factors and multipliers, and where they move all points.
 
 The dual active-set method of `arml.qp`, for rows named by pairs (low point, high point) as in (1) of
-`arml.certify.cells`, or by bounds of a box as in `arml.certify.inner_products`.
+`arml.cells.solve`, or by bounds of a box as in `arml.cells.inner_products`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from arml.certify.inner_products import ABOVE, BELOW, InnerProducts, cover, move_all, move_some
+from arml.cells.inner_products import ABOVE, BELOW, InnerProducts, cover, move_all, move_some
 from arml.qp import _append, _back_substitute, _orthogonal_part
 
 Array = NDArray[np.float64]
