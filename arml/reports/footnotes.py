@@ -23,6 +23,8 @@ def footnotes(chosen: Chosen, spec: TableSpec) -> Footnotes:
     for cell, record in chosen.items():
         kind = spec.kind(cell[2])
         texts = _of_fit(record) + (_of_attack(record, kind, spec) if kind.is_attack else _of_bounds(record, kind))
+        if kind.is_attack and len(record.points) < spec.points_wanted(record):
+            texts.append(fewer_remark(chosen, spec, kind, record))
         if kind.seeks_majority and majority_lost(record).any():
             texts.append(lost[kind.name])
         if texts:
@@ -66,6 +68,21 @@ def majority_remark(chosen: Chosen, spec: TableSpec, kind: Kind) -> str:
     )
 
 
+def fewer_remark(chosen: Chosen, spec: TableSpec, kind: Kind, record: RadiiRecord) -> str:
+    """On how many points an attack was run instead of all, and what the rest would cost.
+
+    One remark for all cells of a kind with as many points.
+    """
+    n, wanted = len(record.points), spec.points_wanted(record)
+    alike = [other for cell, other in chosen.items() if cell[2] == kind.name and len(other.points) == n]
+    hours = sum(other.wall_seconds / n * (spec.points_wanted(other) - n) for other in alike) / 3600
+    remark = f"{kind.title}: only {n:,} of the {wanted:,} test points were attacked"
+    if np.isnan(hours):
+        return remark
+    rows = "this row" if len(alike) == 1 else f"the {len(alike)} rows so marked"
+    return f"{remark}; the rest of {rows} would take {hours:.1f} hours at the pace of the runs"
+
+
 def _of_fit(record: RadiiRecord) -> list[str]:
     texts = []
     used = points_fitted(record)
@@ -95,8 +112,6 @@ def _of_bounds(record: RadiiRecord, kind: Kind) -> list[str]:
 def _of_attack(record: RadiiRecord, kind: Kind, spec: TableSpec) -> list[str]:
     texts = []
     points, n = record.points, len(record.points)
-    if n < spec.points_wanted(record):
-        texts.append(f"{kind.title}: only {n:,} of the {spec.points_wanted(record):,} test points were attacked")
     if record.steps is not None and kind.steps is not None and record.steps != kind.steps:
         texts.append(f"{kind.title}: {record.steps:,} steps instead of the default {kind.steps:,}")
     # Where even the lower bound is infinite there is nothing to find, and so no failure.
