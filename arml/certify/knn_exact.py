@@ -107,7 +107,8 @@ def search_radii(
     """
     frame = Frame.of(metric, X_train)
     train = TrainingSet.build(frame.metric(metric), frame.points(X_train), votes, device or torch.device("cpu"))
-    question = _Question(train, frame, X_train, votes, n_neighbors, plurality, budget, box, keep_trees)
+    size = float(np.linalg.norm(train.X, axis=1).max())
+    question = _Question(train, frame, X_train, votes, n_neighbors, plurality, budget, box, keep_trees, size)
     lower, perturbation = np.zeros(len(X)), np.zeros(X.shape)
     improved, finished = np.zeros(len(X), dtype=bool), np.zeros(len(X), dtype=bool)
     nodes = np.zeros(len(X), dtype=np.int64)
@@ -139,7 +140,7 @@ class _Answer:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked about every test point."""
+    """What is asked about every test point; ``size`` is the largest norm of a training point."""
 
     train: TrainingSet
     frame: Frame
@@ -150,6 +151,7 @@ class _Question:
     budget: Budget
     box: tuple[float, float] | None
     keep_trees: bool
+    size: float
 
     def room(self, x: Array) -> Array:
         """How far each feature of x (d,) may go down and up, in units of the frame: (2, d)."""
@@ -162,8 +164,7 @@ class _Question:
         """
         if self.box is not None:
             return float(np.linalg.norm(self.room(x).max(axis=0))) * _BEYOND_BOX
-        size = np.linalg.norm(self.train.X, axis=1).max() + np.linalg.norm((x - self.frame.origin) / self.frame.unit)
-        return _HORIZON * float(size)
+        return _HORIZON * (self.size + float(np.linalg.norm((x - self.frame.origin) / self.frame.unit)))
 
     def answers(self, label: int, raw: Array, incumbents: Array, pool: ThreadPoolExecutor) -> Iterator[_Answer]:
         """What the searches found at the points raw (t, d), all of one class, in their order."""
