@@ -149,8 +149,12 @@ def _fewer_points(records: Mapping[str, RadiiRecord], drawn: int) -> str:
     counts = {kind: len(record.points) for kind, record in records.items()}
     if drawn < max(counts.values()):
         return f" ({drawn:,} points)"
-    n = counts.get(_SHOWN_ATTACK, drawn)
-    return f" ({_SHOWN_ATTACK}: {n:,} points)" if n < drawn else ""
+    fewer = [kind for kind in (_EXACT, _SHOWN_ATTACK) if counts.get(kind, drawn) < drawn]
+    if not fewer:
+        return ""
+    if len({counts[kind] for kind in fewer}) == 1:
+        return f" ({', '.join(fewer)}: {counts[fewer[0]]:,} points)"
+    return f" ({', '.join(f'{kind}: {counts[kind]:,}' for kind in fewer)} points)"
 
 
 def _legend_columns(columns: int, entries: int) -> int:

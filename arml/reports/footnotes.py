@@ -23,7 +23,7 @@ def footnotes(chosen: Chosen, spec: TableSpec) -> Footnotes:
     for cell, record in chosen.items():
         kind = spec.kind(cell[2])
         texts = _of_fit(record) + (_of_attack(record, kind, spec) if kind.is_attack else _of_bounds(record, kind))
-        if kind.is_attack and len(record.points) < spec.points_wanted(record):
+        if len(record.points) < spec.points_wanted(record):
             texts.append(fewer_remark(chosen, spec, kind, record))
         if kind.seeks_majority and majority_lost(record).any():
             texts.append(lost[kind.name])
@@ -69,14 +69,15 @@ def majority_remark(chosen: Chosen, spec: TableSpec, kind: Kind) -> str:
 
 
 def fewer_remark(chosen: Chosen, spec: TableSpec, kind: Kind, record: RadiiRecord) -> str:
-    """On how many points an attack was run instead of all, and what the rest would cost.
+    """On how many points a kind was evaluated instead of all, and what the rest would cost.
 
     One remark for all cells of a kind with as many points.
     """
     n, wanted = len(record.points), spec.points_wanted(record)
     alike = [other for cell, other in chosen.items() if cell[2] == kind.name and len(other.points) == n]
     hours = sum(other.wall_seconds / n * (spec.points_wanted(other) - n) for other in alike) / 3600
-    remark = f"{kind.title}: only {n:,} of the {wanted:,} test points were attacked"
+    done = "attacked" if kind.is_attack else "searched"
+    remark = f"{kind.title}: only {n:,} of the {wanted:,} test points were {done}"
     if np.isnan(hours):
         return remark
     rows = "this row" if len(alike) == 1 else f"the {len(alike)} rows so marked"

@@ -157,7 +157,7 @@ def test_a_point_that_nothing_can_break_is_no_failure(runs):
     ("kind", "n", "more", "reason"),
     [
         ("certified", 999, {}, "n_eval=999 (not 1000)"),
-        ("local_search", 100, {}, "n_eval=100 (not 1000)"),
+        ("local_search", 99, {}, "n_eval=99 (not 100 to 1000)"),
         ("boundary", 99, {}, "n_eval=99 (not 100 to 1000)"),
         ("boundary", 1000, {"box": None}, "box=None (not (0.0, 1.0))"),
         ("certified", 1000, {"settings": {"norm": 1}}, "norm=1.0 (not 2.0)"),
