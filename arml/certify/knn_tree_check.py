@@ -15,6 +15,7 @@ Booleans = NDArray[np.bool_]
 
 _U = 2.0**-53
 _LEAVES_AT_ONCE = 256
+_MARGINS_AT_ONCE = 1_000_000
 
 
 class TreeCheck:
@@ -129,9 +130,12 @@ class TreeCheck:
         open_ = np.flatnonzero(~(beta >= self.lower * (1 - ROUNDING)))
         steps = -(beta / np.maximum(sizes, 1e-300))[open_, None] * directions[open_]
         F = view.c - 2 * (steps @ view.P.T)
-        for q, f in zip(open_, F, strict=True):
-            shown = self._ahead(f, states[leaves[q]], float(beta[q]))
-            require(shown >= self.lower * (1 - ROUNDING), f"a leaf shows {shown!r}, not {self.lower!r}")
+        at_once = max(1, _MARGINS_AT_ONCE // max(self.D.size, 1))
+        for start in range(0, len(open_), at_once):
+            some = open_[start : start + at_once]
+            shown = self._ahead(F[start : start + at_once], states[leaves[some]], beta[some])
+            short = shown[~(shown >= self.lower * (1 - ROUNDING))]
+            require(not short.size, f"a leaf shows {short[:1].tolist()}, not {self.lower!r}")
 
     def _of_box(self, leaf: Integers, side: Integers, feature: Integers, w: Array, n: int) -> tuple[Array, ...]:
         """What weights on bounds of the box add to the leaves' directions (n, d) and take from their gains (n,).
@@ -162,26 +166,32 @@ class TreeCheck:
         decided_low = bool((states[leaf, low] == 1).all())
         require(decided_low and bool(is_high.all()), "evidence on a pair that is undecided")
 
-    def _ahead(self, f: Array, state: NDArray[np.int8], beta: float) -> float:
-        """Norm that every attack of a leaf has, seen from the moved point with distances f (m,), beta away."""
-        low, undecided = state == 1, state == 0
-        spare = self.k - 1 - int((low & self.own).sum())
-        missing = self.k - int((low & ~self.own).sum())
-        same = self.same
-        margins = (f[self.others][:, None] - f[same] - self.blur) / (2 * self.D)
-        best = 0.0
-        passed = low[self.others]
-        if spare > 0 and passed.any():
-            still = np.maximum(margins[passed][:, undecided[same]].max(axis=0, initial=0.0), 0.0)
-            if len(still) > spare:
-                best = float(np.sort(still)[::-1][spare])
-        if missing > 0:
-            open_ = undecided[self.others]
-            some = np.sort(np.maximum(margins[open_][:, undecided[same]], 0.0), axis=1)[:, ::-1]
-            steps = some[:, spare] if some.shape[1] > spare else np.zeros(int(open_.sum()))
-            steps = np.maximum(steps, margins[open_][:, state[same] == -1].max(axis=1, initial=0.0))
-            needed = np.maximum(np.sqrt(beta**2 + steps**2), self.rows[self.others][open_])
-            if len(needed) < missing:
-                return np.inf
-            return max(float(np.sqrt(beta**2 + best**2)), float(np.sort(needed)[missing - 1]))
-        return float(np.sqrt(beta**2 + best**2))
+    def _ahead(self, F: Array, states: NDArray[np.int8], beta: Array) -> Array:
+        """Norm that every attack of each leaf (l,) has, seen from moved points with distances F (l, m), beta away."""
+        low, undecided, own = states == 1, states == 0, self.own
+        spare, missing = self.k - 1 - (low & own).sum(axis=1), self.k - (low & ~own).sum(axis=1)
+        others, same = self.others, self.same
+        # How far each of the others must go at least from the moved point before it passes each of the same.
+        margins = (F[:, others, None] - F[:, None, same] - self.blur) / (2 * self.D)
+        behind = np.where((states == -1)[:, None, same], margins, 0.0).max(axis=2, initial=0.0)
+        margins = np.where(undecided[:, None, same], margins, 0.0)
+        steps, best = np.zeros((len(F), len(others))), np.zeros(len(F))
+        for rank in np.unique(spare[spare < len(same)]):
+            of = np.flatnonzero(spare == rank)
+            steps[of] = _largest(margins[of], rank)
+            if rank > 0:
+                passed = np.where(low[of][:, others, None], margins[of], 0.0).max(axis=1, initial=0.0)
+                best[of] = _largest(passed, rank)
+        steps = np.maximum(np.maximum(steps, behind), 0.0)
+        needed = np.maximum(np.sqrt(beta[:, None] ** 2 + steps**2), self.rows[others])
+        needed = np.sort(np.where(undecided[:, others], needed, np.inf), axis=1)
+        # Of the others that are missing the last one decides; where there are not enough no attack is left.
+        needed = np.concatenate([np.zeros((len(F), 1)), needed, np.full((len(F), self.k), np.inf)], axis=1)
+        last = needed[np.arange(len(F)), np.maximum(missing, 0)]
+        return np.asarray(np.maximum(np.sqrt(beta**2 + best**2), last))
+
+
+def _largest(values: Array, rank: int) -> Array:
+    """The value along the last axis that ``rank`` others reach or exceed."""
+    last = values.shape[-1] - 1 - rank
+    return np.asarray(np.partition(values, last, axis=-1)[..., last])
