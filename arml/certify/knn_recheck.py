@@ -15,11 +15,14 @@ of itself. Comparisons are written so that a NaN refuses.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arml.certify.chunks import blas_on_one_thread
 from arml.certify.knn_certificate import KNNCertificate
 from arml.certify.knn_tree_check import TreeCheck
 from arml.certify.knn_view import ROUNDING, View, power_of_two, row_values
@@ -78,8 +81,9 @@ def recheck_knn(
         raise ValueError(f"the proof is not for the event {wanted!r}")
     if not np.array_equal(certificate.box, (-np.inf, np.inf) if box is None else box):
         raise ValueError(f"the result is for the box {certificate.box.tolist()}, not for {box}; pass the same box")
-    ok, problems = np.ones(len(points), dtype=bool), []
-    for i in range(len(points)):
+
+    def refusal(i: int) -> str | None:
+        """Why the claim for point i is refused, or None where it is confirmed."""
         x, (low, high) = points[i], certificate.box
         room = np.stack([x - np.minimum(low, x), np.maximum(high, x) - x])
         claim = _Claim(
@@ -88,10 +92,14 @@ def recheck_knn(
         try:
             with np.errstate(all="ignore"):
                 _check(knn, points[i], int(labels[i]), claim, certificate, i, gap)
-        except CheckFailedError as refusal:
-            ok[i] = False
-            problems.append((i, str(refusal)))
-    return RecheckReport(ok, tuple(problems))
+        except CheckFailedError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool, blas_on_one_thread():
+        refusals = list(pool.map(refusal, range(len(points))))
+    problems = tuple((i, reason) for i, reason in enumerate(refusals) if reason is not None)
+    return RecheckReport(np.array([reason is None for reason in refusals], dtype=bool), problems)
 
 
 @dataclass(frozen=True)
@@ -172,9 +180,11 @@ def _lost(knn: FittedNeighbors, x: Array, delta: Array, label: int, claim: _Clai
         others, same = order[y[order] != label], order[y[order] == label]
         return len(same) < k or (len(others) >= k and before(others[:k], same[k - 1 :]))
     blur = _TIE * float(c[order[K - 1]])
-    for rival in np.setdiff1d(y, [label]):
-        shifted = np.where(y == label, c + blur, np.where(y == rival, c - blur, c))
-        ranked = np.argsort(shifted, kind="stable")
+    # Farther points are neither among the K nearest nor before one of them, for any rival.
+    close = np.sort(order[: np.searchsorted(c[order], c[order[K - 1]] + 4 * blur, side="right")])
+    for rival in np.setdiff1d(y[close], [label]):
+        shifted = np.where(y[close] == label, c[close] + blur, np.where(y[close] == rival, c[close] - blur, c[close]))
+        ranked = close[np.argsort(shifted, kind="stable")]
         near = y[ranked[:K]]
         enough = int((near == rival).sum()) >= int((near == label).sum())
         if enough and before(ranked[:K], ranked[K:]):
