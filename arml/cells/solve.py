@@ -13,7 +13,7 @@ perturbed points must stay in are rows too, named as in `arml.cells.inner_produc
 a parent's multipliers start its children, and stopping at any time leaves a proven bound.
 
 numba's cache does not notice changes of functions imported from another file: after editing `arml.qp`, this file,
-`active_pairs`, `inner_products` or `lookahead`, delete the ``__pycache__`` folders.
+`active_pairs`, `inner_products`, `smallest` or `lookahead`, delete the ``__pycache__`` folders.
 """
 
 from __future__ import annotations

@@ -130,6 +130,7 @@ class TreeCheck:
         open_ = np.flatnonzero(~(beta >= self.lower * (1 - ROUNDING)))
         steps = -(beta / np.maximum(sizes, 1e-300))[open_, None] * directions[open_]
         F = view.c - 2 * (steps @ view.P.T)
+        require(bool(np.isfinite(F).all()), "the evidence of a leaf leaves the range of numbers")
         at_once = max(1, _MARGINS_AT_ONCE // max(self.D.size, 1))
         for start in range(0, len(open_), at_once):
             some = open_[start : start + at_once]
