@@ -11,9 +11,10 @@ of other classes, so that it is among the K nearest for certain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from arml.attacks.neighborhood import Neighborhood
@@ -22,6 +23,7 @@ from arml.cells.solve import FREE, LOW, UNDECIDED, solve_cell
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Bytes = NDArray[np.int8]
 
 # How much nearer the front must be, relative to its distance: the answer must not hang on the last bits.
 _STRICT = 1e-9
@@ -29,48 +31,60 @@ _STRICT = 1e-9
 _MEMORY = 64 * 2**20
 
 
-@dataclass(frozen=True)
-class Solution:
-    """Perturbation delta (d,), its norm, and the moved distances (m,) of the neighbourhood there."""
+class Assignments(NamedTuple):
+    """All assignments of one neighbourhood: its points, and memory in which they are solved one after the other.
 
-    delta: Array
-    norm: float
-    moved: Array
-
-
-class AssignmentSolver:
-    """Solves the assignments of one neighbourhood, whose inner products are computed once for all of them.
-
-    ``room`` (2, d) is how far each feature may go down and up, infinite without a box.
+    The points' inner products are computed once for all of them. Points and positions are those of a `Neighborhood`;
+    ``work`` holds the solution delta (d,) and the moved distances f (m,) there, the rest is overwritten each time.
     """
 
-    def __init__(self, view: Neighborhood, room: Array) -> None:
-        self.view = view
-        self._work = Workspace.make(len(view.c), room, _MEMORY)
-        size = len(self._work.b)
-        self._pairs, self._lam = np.zeros((size, 2), dtype=np.int64), np.zeros(size)
-        self._least_strict = 0.02 * _STRICT * float(view.c.mean())
+    P: Array
+    c: Array
+    n_other: int
+    least_strict: float
+    status: Bytes
+    pairs: Integers
+    lam: Array
+    work: Workspace
 
-    def shortest(
-        self, front: Integers, spared: Integers, cutoff: float = np.inf, closed: bool = False
-    ) -> Solution | None:
-        """The shortest delta of an assignment, or None where its norm reaches ``cutoff`` or there is none in the room.
-
-        ``front`` and ``spared`` are positions in the neighbourhood. Of points that coincide none comes first.
-        """
-        view, work = self.view, self._work
-        status = np.zeros(len(view.c), dtype=np.int8)
-        status[front], status[spared] = LOW, FREE
-        strict = max(2 * _STRICT * float(view.c[front].max()), self._least_strict)
-        _, norm = solve_cell(
-            view.P, view.c, view.n_other, status, True, closed, strict, self._pairs, self._lam, 0, work, cutoff,
-            strict / 2,
+    @classmethod
+    def of(cls, view: Neighborhood, room: Array) -> Assignments:
+        """Those of a neighbourhood; ``room`` (2, d) is how far features may go down and up, inf without a box."""
+        m = len(view.c)
+        work = Workspace.make(m, room, _MEMORY)
+        size = len(work.b)
+        least_strict = 0.02 * _STRICT * float(view.c.mean())
+        return cls(
+            view.P, view.c, view.n_other, least_strict, np.zeros(m, np.int8), np.zeros((size, 2), np.int64),
+            np.zeros(size), work,
         )  # fmt: skip
-        if not norm < cutoff:
-            return None
-        # The front is not before the rest where the solver ran out of steps.
-        first = 0 if closed else view.n_other
-        behind = work.f[first:][status[first:] == UNDECIDED]
-        if not work.f[front].max() < behind.min(initial=np.inf):
-            return None
-        return Solution(work.delta.copy(), norm, work.f.copy())
+
+
+@njit(cache=True, nogil=True)
+def solve_assignment(problem: Assignments, front: Integers, spared: Integers, cutoff: float, closed: bool) -> float:
+    """Norm of the shortest delta of an assignment; infinite where it reaches ``cutoff`` or there is none in the room.
+
+    ``front`` and ``spared`` are positions in the neighbourhood. Of points that coincide none comes first.
+    """
+    c, n_other, status, work = problem.c, problem.n_other, problem.status, problem.work
+    status[:] = UNDECIDED
+    farthest = -np.inf
+    for i in front:
+        status[i] = LOW
+        farthest = max(farthest, c[i])
+    for i in spared:
+        status[i] = FREE
+    strict = max(2 * _STRICT * farthest, problem.least_strict)
+    _, norm = solve_cell(
+        problem.P, c, n_other, status, True, closed, strict, problem.pairs, problem.lam, 0, work, cutoff, strict / 2
+    )
+    if not norm < cutoff:
+        return np.inf
+    # The front is not before the rest where the solver ran out of steps.
+    last, first_behind = -np.inf, np.inf
+    for i in front:
+        last = max(last, work.f[i])
+    for i in range(0 if closed else n_other, len(c)):
+        if status[i] == UNDECIDED:
+            first_behind = min(first_behind, work.f[i])
+    return norm if last < first_behind else np.inf

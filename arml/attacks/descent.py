@@ -21,14 +21,16 @@ exchanging single points of the front or of the spared for the next nearest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.attacks.assignment import AssignmentSolver, Solution
+from arml.attacks.assignment import Assignments, solve_assignment
+from arml.attacks.goals import ANY, Goal, Vote, vote_lost
 from arml.attacks.neighborhood import Neighborhood
+from arml.attacks.steps import Search, Solution, descend, descend_from_all, exchange
 from arml.cells.smallest import smallest
 
 Array = NDArray[np.float64]
@@ -48,46 +50,6 @@ _VIEWS = 4
 _HOPELESS = 1.5
 # Rival classes tried where the label keeps the vote without a majority, and their points gone towards.
 _RIVALS, _RIVAL_STARTS = 3, 1
-
-
-@dataclass(frozen=True)
-class Vote:
-    """The classifier's rule: K neighbours, C classes, and the class number of the label under attack."""
-
-    n_neighbors: int
-    n_classes: int
-    label: int
-
-    def lost(self, view: Neighborhood, moved: Array) -> bool:
-        """Whether the label does not win the vote; of equal classes the first wins, as in the classifier."""
-        return int(view.tally(moved, self.n_neighbors, self.n_classes).argmax()) != self.label
-
-
-@dataclass(frozen=True)
-class Goal:
-    """``size`` other-class points, ``needed`` of them ``members`` (positions), pass all of class y but ``spared``.
-
-    A ``closed`` front passes all other points of other classes, too.
-    """
-
-    members: Integers
-    needed: int
-    size: int
-    spared: int
-    closed: bool = False
-
-    def front(self, view: Neighborhood, moved: Array, without: int = -1) -> Integers:
-        """The nearest points by ``moved`` (m,) that fulfil the goal, position ``without`` not among them."""
-        f = moved[: view.n_other].copy()
-        if without >= 0:
-            f[without] = np.inf
-        chosen = self.members[smallest(f[self.members], self.needed)]
-        f[chosen] = np.inf
-        return np.concatenate([chosen, smallest(f, self.size - len(chosen))])
-
-    def possible(self, view: Neighborhood) -> bool:
-        """Whether there are enough points for it."""
-        return self.size <= view.n_other and self.needed <= len(self.members)
 
 
 class Surroundings(Protocol):
@@ -119,9 +81,6 @@ class Descent:
     def __init__(self, around: Surroundings, vote: Vote, room: Array) -> None:
         self.around, self.vote, self.room = around, vote, room
         self.n_other = int((~around.own).sum())
-        self.seen: set[tuple[bytes, bytes, bool]] = set()
-        self.lost: Solution | None = None
-        self.lost_by: Goal | None = None
 
     def run(self, promising: Integers) -> Found:
         """Search from all starts; ``promising`` are training rows of other classes that are good goals."""
@@ -131,57 +90,53 @@ class Descent:
             return Found(None, None)
         # A class too small for a majority spares all its points but one.
         spared = min((K - 1) // 2, n_own - 1)
-        best = self._widen(promising, spared, n_own + self.n_other)
-        return Found(None if best is None else best.delta, None if self.lost is None else self.lost.delta)
+        best, lost = self._widen(promising, spared, n_own + self.n_other)
+        return Found(best.delta if best.found else None, lost.delta if lost.found else None)
 
-    def _widen(self, promising: Integers, spared: int, n_points: int) -> Solution | None:
+    def _widen(self, promising: Integers, spared: int, n_points: int) -> tuple[Solution, Solution]:
         """Search among the points that matter near by, and farther off where what is found lies beyond."""
-        best, reach = None, self._first_reach(spared)
+        reach = self._first_reach(spared)
         for attempt in range(_VIEWS):
             view = self.around.within(reach if attempt < _VIEWS - 1 else np.inf)
-            best = self._search(view, promising, spared)
+            best, lost = self._search(view, promising, spared)
             # What was found beyond the reach may have ignored points that matter there.
-            needed = max(np.inf if solution is None else solution.norm for solution in (best, self.lost))
+            needed = max(float(best.norm[0]), float(lost.norm[0]))
             if needed <= reach or len(view.index) == n_points:
                 break
             reach = 1.01 * needed if np.isfinite(needed) else 2 * reach
-        return best
+        return best, lost
 
     def _first_reach(self, spared: int) -> float:
         """A little more than the solution over the nearest points alone, which is likely to be near the truth."""
         view = self.around.nearest(_FIRST_VIEW)
-        solved = self._solve(AssignmentSolver(view, self.room), self._majority(view, spared), view.c, np.inf)
+        size, norm = self._majority(spared).size, np.inf
+        if size <= view.n_other:
+            front, kept = smallest(view.c[: view.n_other], size), view.nearest_own(view.c, spared)
+            norm = solve_assignment(Assignments.of(view, self.room), front, kept, np.inf, False)
         least = 0.1 * float(np.linalg.norm(self.around.toward(view.index[:1])))
-        return float(np.sqrt(view.c.max())) if solved is None else max(_SLACK * solved.norm, least)
+        return float(np.sqrt(view.c.max())) if np.isinf(norm) else max(_SLACK * norm, least)
 
-    def _majority(self, view: Neighborhood, spared: int) -> Goal:
+    def _majority(self, spared: int) -> Goal:
         """All but ``spared`` of the label's points passed by as many others as are needed among the K nearest."""
-        return Goal(np.empty(0, dtype=np.int64), 0, min(self.vote.n_neighbors - spared, self.n_other), spared)
+        return Goal(ANY, 0, min(self.vote.n_neighbors - spared, self.n_other), spared, False)
 
-    def _search(self, view: Neighborhood, promising: Integers, spared: int) -> Solution | None:
-        """The shortest solution after which the majority is lost; `lost` is set on the way."""
-        self.seen.clear()
-        self.lost, self.lost_by = None, None
-        goal = self._majority(view, spared)
-        if not goal.possible(view):
-            return None
-        solver = AssignmentSolver(view, self.room)
-        starts = self._starts(view, promising)
-        best: Solution | None = None
-        for moved in starts:
-            best = _shorter(best, self._descend(solver, goal, moved, np.inf if best is None else _HOPELESS * best.norm))
-        if best is None:
-            return None
-        best = self._overtake(solver, best, [spared])
-        best = self._exchange(solver, goal, best)
+    def _search(self, view: Neighborhood, promising: Integers, spared: int) -> tuple[Solution, Solution]:
+        """The shortest solutions after which the majority, and the vote, are lost."""
+        goal, search, best = self._majority(spared), Search.among(view, self.room, self.vote), Solution.empty(view)
+        descend_from_all(search, goal, self._starts(view, promising), _HOPELESS, best)
+        if not best.found:
+            return best, Solution.empty(view)
+        self._overtake(search, view, best, [spared])
+        exchange(search, goal, best)
         # A class of fewer than k points never has the majority: there the vote is another question.
         n_left = min((self.vote.n_neighbors - 1) // 2, len(view.c) - view.n_other)
-        if self.lost is None or self.lost.norm > best.norm or n_left > spared:
-            self._press(solver, best, spared)
-            self._overtake(solver, best, range(n_left, -1, -1))
-            if self.lost is not None and self.lost_by is not None:
-                self._exchange(solver, self.lost_by, self.lost)
-        return best
+        if search.lost.norm[0] > best.norm[0] or n_left > spared:
+            self._press(search, best, spared)
+            self._overtake(search, view, best.copy(), range(n_left, -1, -1))
+            if search.lost.found:
+                # This may shorten what is lost.
+                exchange(search, search.lost_goal(), search.lost.copy())
+        return best, search.lost
 
     def _starts(self, view: Neighborhood, promising: Integers) -> Array:
         """Moved distances (s, m) at x, on the way to other-class points, and where single ones have passed."""
@@ -204,85 +159,30 @@ class Descent:
         """Moved distances (g, m) after going the fraction ``way`` towards the points ``goals`` (g,)."""
         return np.asarray(view.c - 2 * way * (self.around.toward(view.index[goals]) @ view.P.T))
 
-    def _descend(self, solver: AssignmentSolver, goal: Goal, moved: Array, cutoff: float) -> Solution | None:
-        """Fixed point reached from the assignment at ``moved``, or None where it is hopeless or was reached before."""
-        last: Solution | None = None
-        while (solution := self._solve(solver, goal, moved, cutoff)) is not None:
-            last, moved, cutoff = solution, solution.moved, solution.norm * (1 + 1e-9)
-        return last
-
-    def _solve(self, solver: AssignmentSolver, goal: Goal, moved: Array, cutoff: float) -> Solution | None:
-        """Solve the assignment of the nearest points by ``moved`` (m,); None also where it was solved before."""
-        view = solver.view
-        if not goal.possible(view):
-            return None
-        return self._assign(solver, goal, goal.front(view, moved), view.nearest_own(moved, goal.spared), cutoff)
-
-    def _assign(
-        self, solver: AssignmentSolver, goal: Goal, front: Integers, kept: Integers, cutoff: float
-    ) -> Solution | None:
-        """Solve an assignment that was not solved before, and keep it where the vote is lost."""
-        key = np.sort(front).tobytes(), np.sort(kept).tobytes(), goal.closed
-        if key in self.seen:
-            return None
-        self.seen.add(key)
-        solution = solver.shortest(front, kept, cutoff, goal.closed)
-        if solution is None or (self.lost is not None and solution.norm >= self.lost.norm):
-            return solution
-        if self.vote.lost(solver.view, solution.moved):
-            self.lost, self.lost_by = solution, goal
-        return solution
-
-    def _exchange(self, solver: AssignmentSolver, goal: Goal, best: Solution) -> Solution:
-        """Leave a fixed point by exchanging one point of the front or of the spared for the next nearest."""
-        view = solver.view
-        while True:
-            front, kept = goal.front(view, best.moved), view.nearest_own(best.moved, goal.spared + 1)
-            swaps = [(goal.front(view, best.moved, q), kept[: goal.spared]) for q in front]
-            swaps += [(front, np.delete(kept, q)) for q in range(len(kept) - 1)]
-            improved = best
-            for others, own in swaps:
-                solution = self._assign(solver, goal, others, own, improved.norm)
-                if solution is not None and solution.norm < improved.norm:
-                    improved = _shorter(solution, self._descend(solver, goal, solution.moved, solution.norm)) or best
-            if improved.norm >= best.norm * (1 - 1e-9):
-                return improved
-            best = improved
-
-    def _press(self, solver: AssignmentSolver, solution: Solution, spared: int) -> None:
-        """Press the label's votes down one by one until the vote is lost."""
+    def _press(self, search: Search, best: Solution, spared: int) -> None:
+        """Press the label's votes down one by one, from ``best`` where ``spared`` are left, until it loses the vote."""
+        solution, reached = best, best.copy()
         for n_own in range(spared - 1, -1, -1):
-            cutoff = np.inf if self.lost is None else self.lost.norm
-            pressed = self._descend(solver, self._majority(solver.view, n_own), solution.moved, cutoff)
-            if pressed is not None:
-                if self.vote.lost(solver.view, pressed.moved):
+            if descend(search, self._majority(n_own), solution.moved, search.lost.norm[0], reached):
+                if vote_lost(self.vote, search.votes, reached.moved):
                     return
-                solution = pressed
+                solution = reached.copy()
 
-    def _overtake(self, solver: AssignmentSolver, best: Solution, left: Sequence[int]) -> Solution:
-        """Let one rival class overtake, with ``left`` votes left to the label; the shortest solution or ``best``."""
-        view, shortest = solver.view, best
-        votes, c = view.votes[: view.n_other], view.c[: view.n_other]
+    def _overtake(self, search: Search, view: Neighborhood, best: Solution, left: Sequence[int]) -> None:
+        """Let one rival class overtake, with ``left`` votes left to the label; ``best`` becomes what is shorter."""
+        K, votes, c, moved = (
+            self.vote.n_neighbors,
+            view.votes[: view.n_other],
+            view.c[: view.n_other],
+            best.moved.copy(),
+        )
         rivals = np.unique(votes)
         least = np.array([c[votes == rival].min() for rival in rivals])
         for rival in rivals[smallest(least, _RIVALS)]:
             members = np.flatnonzero(votes == rival)
-            starts = np.concatenate([best.moved[None], view.c[None], self._past(view, members, _RIVAL_STARTS)])
+            starts = np.concatenate([moved[None], view.c[None], self._past(view, members, _RIVAL_STARTS)])
             for n_own in left:
                 # Of classes with equal votes the first wins.
                 needed = max(1, n_own + int(rival > self.vote.label))
-                goal = Goal(members, needed, min(max(self.vote.n_neighbors - n_own, needed), self.n_other), n_own)
-                for moved in starts:
-                    cutoff = np.inf if self.lost is None else self.lost.norm
-                    reached = self._descend(solver, goal, moved, cutoff)
-                    shortest = _shorter(shortest, reached) or shortest
-                    if reached is not None and not self.vote.lost(view, reached.moved):
-                        self._descend(solver, replace(goal, closed=True), reached.moved, cutoff)
-        return shortest
-
-
-def _shorter(first: Solution | None, second: Solution | None) -> Solution | None:
-    """The shorter of two solutions, the first of equals."""
-    if first is None or second is None:
-        return second if first is None else first
-    return second if second.norm < first.norm else first
+                goal = Goal(int(rival), needed, min(max(K - n_own, needed), self.n_other), n_own, False)
+                descend_from_all(search, goal, starts, _HOPELESS, best)

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arml.attacks.descent import Descent, Vote
+from arml.attacks.descent import Descent
+from arml.attacks.goals import Vote
 from arml.attacks.neighborhood import Neighborhood, mattering
 from arml.attacks.result import AttackResult
 from arml.cells.smallest import smallest
 from arml.geometry import Mahalanobis, sq_dist_matrix
 from arml.inputs import room_within
+from arml.threads import blas_on_one_thread
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -84,9 +86,10 @@ def local_search(
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for start in range(0, len(X), rows):
             C, E = train.distances(X[start : start + rows])
-            for _ in pool.map(search, range(start, start + len(C)), C, E):
-                if progress is not None:
-                    progress(1)
+            with blas_on_one_thread():
+                for _ in pool.map(search, range(start, start + len(C)), C, E):
+                    if progress is not None:
+                        progress(1)
     return AttackResult(perturbation, radius, np.zeros(len(X), dtype=np.int64), majority=majority)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from arml.cells.smallest import smallest
@@ -47,10 +48,6 @@ class Neighborhood:
     def nearest_own(self, moved: Array, count: int) -> Integers:
         """Positions of the ``count`` nearest points with the label y, by ``moved`` (m,)."""
         return self.n_other + smallest(moved[self.n_other :], count)
-
-    def tally(self, moved: Array, n_neighbors: int, n_classes: int) -> Integers:
-        """Votes (C,) of the K nearest points by ``moved`` (m,)."""
-        return np.bincount(self.votes[smallest(moved, n_neighbors)], minlength=n_classes)
 
 
 def mattering(
@@ -92,8 +89,29 @@ def _margin(c: Array, P: Array, sq_norm: Array, rows: Integers, nearest: Integer
         return np.full(len(rows), -np.inf)
     # Gathering many rows would cost more than multiplying all of them.
     products = P[rows] @ P[nearest].T if 4 * len(rows) < len(P) else (P @ P[nearest].T)[rows]
-    sq = sq_norm[rows, None] + sq_norm[nearest] - 2 * products
-    with np.errstate(divide="ignore", invalid="ignore"):
-        margin = (c[rows, None] - c[nearest]) / (2 * np.sqrt(np.maximum(sq, 0)))
-    margin = np.nan_to_num(margin, nan=0.0, posinf=np.inf, neginf=-np.inf)
-    return np.asarray(np.partition(margin, len(nearest) - count, axis=1)[:, len(nearest) - count])
+    return _passing(c, sq_norm, rows, nearest, products, count)
+
+
+@njit(cache=True, nogil=True)
+def _passing(c: Array, sq_norm: Array, rows: Integers, nearest: Integers, products: Array, count: int) -> Array:
+    """The ``count``-th largest of each row's distances to where it passes one of the ``nearest``, given P_i' P_l."""
+    largest = np.empty(count)
+    result = np.empty(len(rows))
+    for r in range(len(rows)):
+        i = rows[r]
+        largest[:] = -np.inf
+        for q in range(len(nearest)):
+            near = nearest[q]
+            gap, sq = c[i] - c[near], sq_norm[i] + sq_norm[near] - 2 * products[r, q]
+            margin = np.sign(gap) * np.inf if gap != 0 else 0.0
+            if sq > 0:
+                margin = gap / (2 * np.sqrt(sq))
+            p = count - 1
+            if margin <= largest[p]:
+                continue
+            while p > 0 and largest[p - 1] < margin:
+                largest[p] = largest[p - 1]
+                p -= 1
+            largest[p] = margin
+        result[r] = largest[count - 1]
+    return result

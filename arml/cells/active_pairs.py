@@ -13,7 +13,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from arml.cells.inner_products import ABOVE, BELOW, InnerProducts, cover, move_all, move_some
-from arml.qp import _append, _back_substitute, _orthogonal_part
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -33,6 +32,7 @@ class Workspace(NamedTuple):
     weights (s,), working (m,) : weights of the pairs before scaling; the points looked at before all are
     room (2, d) : how far each feature may go down and up; infinite without a box
     inner : inner products of the points, kept from cell to cell
+    coefficients, correction, ratios (s,), normal, back (d,) : of the row that is activated
     """
 
     A: Array
@@ -46,6 +46,11 @@ class Workspace(NamedTuple):
     working: Integers
     room: Array
     inner: InnerProducts
+    coefficients: Array
+    correction: Array
+    ratios: Array
+    normal: Array
+    back: Array
 
     @classmethod
     def make(cls, m: int, room: Array, memory: int) -> Workspace:
@@ -55,6 +60,7 @@ class Workspace(NamedTuple):
         return cls(
             np.zeros((s, d)), np.zeros(s), np.zeros(s), np.zeros((s - 1, d)), np.zeros((s - 1, s - 1)), np.zeros(d),
             np.zeros(m), np.zeros(s), np.zeros(m, np.int64), room, InnerProducts.empty(m, memory),
+            np.zeros(s), np.zeros(s), np.zeros(s), np.zeros(d), np.zeros(d),
         )  # fmt: skip
 
 
@@ -88,29 +94,67 @@ def pair_row(P: Array, c: Array, low: int, high: int, strict: float, room: Array
 
 
 @njit(cache=True, nogil=True)
+def _split(Q: Array, row: Array, coefficients: Array, normal: Array, correction: Array, back: Array) -> float:
+    """Split ``row`` (d,) into its ``coefficients`` (k,) in the rows of Q (k, d) and the rest, ``normal`` (d,).
+
+    Returns the squared norm of the rest. Twice is enough.
+    """
+    normal[:] = row
+    if len(Q) > 0:
+        np.dot(Q, row, coefficients)
+        np.dot(coefficients, Q, back)
+        for q in range(normal.shape[0]):
+            normal[q] -= back[q]
+        np.dot(Q, normal, correction)
+        np.dot(correction, Q, back)
+        for q in range(normal.shape[0]):
+            normal[q] -= back[q]
+        for q in range(len(Q)):
+            coefficients[q] += correction[q]
+    return float(np.dot(normal, normal))
+
+
+@njit(cache=True, nogil=True)
+def _append(Q: Array, R: Array, k: int, coefficients: Array, normal: Array, sq_norm: float) -> None:
+    """Extend the QR factors of k rows by one that was split."""
+    length = np.sqrt(sq_norm)
+    for q in range(normal.shape[0]):
+        Q[k, q] = normal[q] / length
+    for q in range(k):
+        R[q, k] = coefficients[q]
+    R[k, k] = length
+
+
+@njit(cache=True, nogil=True)
 def _remove(work: Workspace, pairs: Integers, lam: Array, k: int, position: int) -> int:
     """Remove an active row and rebuild the factors behind it; returns the new number of active rows."""
-    A, Q, R = work.A, work.Q, work.R
+    A, b, lengths = work.A, work.b, work.lengths
     for q in range(position, k - 1):
-        A[q], work.b[q], work.lengths[q], lam[q] = A[q + 1], work.b[q + 1], work.lengths[q + 1], lam[q + 1]
+        A[q], b[q], lengths[q], lam[q] = A[q + 1], b[q + 1], lengths[q + 1], lam[q + 1]
         pairs[q, 0], pairs[q, 1] = pairs[q + 1, 0], pairs[q + 1, 1]
+    Q, R, coefficients, normal = work.Q, work.R, work.coefficients, work.normal
     for q in range(position, k - 1):
-        coefficients, normal = _orthogonal_part(Q, q, A[q])
-        _append(Q, R, q, normal, coefficients, np.dot(normal, normal))
+        sq_norm = _split(Q[:q], A[q], coefficients[:q], normal, work.correction[:q], work.back)
+        _append(Q, R, q, coefficients, normal, sq_norm)
     return k - 1
 
 
 @njit(cache=True, nogil=True)
 def activate(work: Workspace, pairs: Integers, lam: Array, k: int) -> tuple[int, bool]:
     """Satisfy row k of A, dropping rows whose multiplier reaches 0; returns (number of active rows, feasible?)."""
-    A, b, Q, R, delta = work.A, work.b, work.Q, work.R, work.delta
-    row, limit, length = A[k].copy(), b[k], work.lengths[k]
+    A, b, lengths, Q, R, delta = work.A, work.b, work.lengths, work.Q, work.R, work.delta
+    coefficients, normal, r = work.coefficients, work.normal, work.ratios
+    row, limit, length = A[k], b[k], lengths[k]
     low, high = pairs[k, 0], pairs[k, 1]
     weight = 0.0
     while True:
-        coefficients, normal = _orthogonal_part(Q, k, row)
-        sq_norm = np.dot(normal, normal)
-        r = _back_substitute(R, k, coefficients)
+        sq_norm = _split(Q[:k], row, coefficients[:k], normal, work.correction[:k], work.back)
+        # How much each multiplier falls per unit of the new one's: R r = coefficients.
+        for i in range(k - 1, -1, -1):
+            total = coefficients[i]
+            for j in range(i + 1, k):
+                total -= R[i, j] * r[j]
+            r[i] = total / R[i, i]
         dual_step, position = np.inf, -1
         for q in range(k):
             if r[q] > 0.0 and lam[q] < dual_step * r[q]:
@@ -122,17 +166,18 @@ def activate(work: Workspace, pairs: Integers, lam: Array, k: int) -> tuple[int,
             # Along this ray the dual bound grows without end: the multipliers prove that the cell is empty.
             for q in range(k):
                 lam[q] = max(-r[q], 0.0)
-            A[k], b[k], work.lengths[k], lam[k] = row, limit, length, 1.0
+            A[k], b[k], lengths[k], lam[k] = row, limit, length, 1.0
             pairs[k, 0], pairs[k, 1] = low, high
             return k + 1, False
         for q in range(k):
             lam[q] = max(lam[q] - step * r[q], 0.0)
         weight += step
         if independent:
-            delta[:] -= step * normal
+            for q in range(delta.shape[0]):
+                delta[q] -= step * normal[q]
         if primal_step <= dual_step:
-            _append(Q, R, k, normal, coefficients, sq_norm)
-            A[k], b[k], work.lengths[k], lam[k] = row, limit, length, weight
+            _append(Q, R, k, coefficients, normal, sq_norm)
+            A[k], b[k], lengths[k], lam[k] = row, limit, length, weight
             pairs[k, 0], pairs[k, 1] = low, high
             return k + 1, True
         k = _remove(work, pairs, lam, k, position)
@@ -141,17 +186,17 @@ def activate(work: Workspace, pairs: Integers, lam: Array, k: int) -> tuple[int,
 @njit(cache=True, nogil=True)
 def resume(P: Array, c: Array, strict: float, pairs: Integers, lam: Array, k: int, work: Workspace) -> int:
     """Rows, factors and iterate of k active pairs with multipliers; returns how many are kept (independent ones)."""
-    A, Q, R, delta = work.A, work.Q, work.R, work.delta
+    A, Q, coefficients, normal, delta = work.A, work.Q, work.coefficients, work.normal, work.delta
     delta[:] = 0.0
     kept = 0
     for q in range(k):
         pairs[kept, 0], pairs[kept, 1], lam[kept] = pairs[q, 0], pairs[q, 1], lam[q]
         work.b[kept], work.lengths[kept] = pair_row(P, c, pairs[kept, 0], pairs[kept, 1], strict, work.room, A[kept])
-        coefficients, normal = _orthogonal_part(Q, kept, A[kept])
-        sq_norm = np.dot(normal, normal)
+        sq_norm = _split(Q[:kept], A[kept], coefficients[:kept], normal, work.correction[:kept], work.back)
         if sq_norm > _DEPENDENT:
-            _append(Q, R, kept, normal, coefficients, sq_norm)
-            delta[:] -= lam[kept] * A[kept]
+            _append(Q, work.R, kept, coefficients, normal, sq_norm)
+            for p in range(delta.shape[0]):
+                delta[p] -= lam[kept] * A[kept, p]
             kept += 1
     return kept
 

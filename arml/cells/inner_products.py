@@ -52,7 +52,8 @@ def cover(P: Array, inner: InnerProducts, pairs: Integers, lengths: Array) -> bo
         if pairs[q, 0] < 0:
             continue
         sq_size = 0.0
-        for i in pairs[q]:
+        for side in range(2):
+            i = pairs[q, side]
             if inner.row_of[i] < 0:
                 if inner.made[0] >= inner.rows.shape[0]:
                     return False

@@ -12,8 +12,8 @@ by the dual active-set method of `arml.qp`, with a row for a pair made when it i
 perturbed points must stay in are rows too, named as in `arml.cells.inner_products`. Every iterate is dual feasible:
 a parent's multipliers start its children, and stopping at any time leaves a proven bound.
 
-numba's cache does not notice changes of functions imported from another file: after editing `arml.qp`, this file,
-`active_pairs`, `inner_products`, `smallest` or `lookahead`, delete the ``__pycache__`` folders.
+numba's cache does not notice changes of functions imported from another file: after editing compiled functions of this
+package, of `arml.certify.lookahead` or of `arml.attacks` delete the ``__pycache__`` folders.
 """
 
 from __future__ import annotations
@@ -58,18 +58,23 @@ def _add_crossed(
     f: Array, top: float, n_other: int, status: Bytes, own_full: bool, other_full: bool, working: Integers, n: int
 ) -> int:
     """Add the high points nearest to x + delta that are nearer than ``top`` to the working set; returns its size."""
-    for _ in range(_CUTS):
-        nearest = -1
-        for i in range(f.shape[0]):
-            full = other_full if i < n_other else own_full
-            if full and status[i] == UNDECIDED and f[i] < top and (nearest < 0 or f[i] < f[nearest]):
-                nearest = i
-        if nearest < 0:
-            return n
-        working[n] = nearest
-        n += 1
-        status[nearest] = _IMPLIED
-    return n
+    first, last = 0 if other_full else n_other, f.shape[0] if own_full else n_other
+    found = n
+    for i in range(first, last):
+        if not (f[i] < top and status[i] == UNDECIDED):
+            continue
+        if found < n + _CUTS:
+            found += 1
+        elif f[i] >= f[working[found - 1]]:
+            continue
+        q = found - 1
+        while q > n and f[working[q - 1]] > f[i]:
+            working[q] = working[q - 1]
+            q -= 1
+        working[q] = i
+    for q in range(n, found):
+        status[working[q]] = _IMPLIED
+    return found
 
 
 @njit(cache=True, nogil=True)

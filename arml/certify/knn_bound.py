@@ -51,12 +51,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arml.certify.chunks import blas_on_one_thread, class_chunks
+from arml.certify.chunks import class_chunks
 from arml.certify.frame import Frame
 from arml.certify.norms import Norm, norms_between, norms_to_all, sq_distances
 from arml.certify.rounding import magnitudes
 from arml.certify.training_set import TrainingSet
 from arml.geometry import Mahalanobis
+from arml.threads import blas_on_one_thread
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]

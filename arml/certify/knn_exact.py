@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arml.certify.chunks import blas_on_one_thread, class_chunks
+from arml.certify.chunks import class_chunks
 from arml.certify.frame import Frame
 from arml.certify.knn_bound import PointRows, row_bounds
 from arml.certify.norms import sq_distances
@@ -35,6 +35,7 @@ from arml.certify.rounding import magnitudes
 from arml.certify.training_set import TrainingSet
 from arml.geometry import Mahalanobis
 from arml.inputs import room_within
+from arml.threads import blas_on_one_thread
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from arml.certify.chunks import blas_on_one_thread
 from arml.certify.knn_certificate import KNNCertificate
 from arml.certify.knn_tree_check import TreeCheck
 from arml.certify.knn_view import ROUNDING, View, power_of_two, row_values
 from arml.certify.verdict import CheckFailedError, FittedNeighbors, RecheckReport, require
 from arml.radii import RadiusBounds, Status
+from arml.threads import blas_on_one_thread
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arml.certify.chunks import blas_on_one_thread, class_chunks
+from arml.certify.chunks import class_chunks
 from arml.certify.cutting import PointSearch, solve
 from arml.certify.frame import Frame
 from arml.certify.refine import refine
@@ -44,6 +44,7 @@ from arml.certify.training_set import TrainingSet
 from arml.certify.witness import assemble_certificate, push_inside
 from arml.geometry import Mahalanobis, sq_dist_matrix
 from arml.radii import RadiusBounds, Status
+from arml.threads import blas_on_one_thread
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]

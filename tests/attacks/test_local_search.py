@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arml.attacks.assignment import AssignmentSolver
+from arml.attacks.assignment import Assignments, solve_assignment
 from arml.attacks.local_search import local_search
 from arml.attacks.neighborhood import Neighborhood, mattering
 from arml.cells.smallest import smallest
@@ -274,17 +274,18 @@ def test_an_assignment_is_solved_to_optimality(seed, boxed):
     moved = view.c - 2 * view.P @ (X[other[seed]] - x)
     front, spared = smallest(moved[: len(other)], 3), view.nearest_own(moved, 2)
     room = rng.uniform(0.3, 2, (2, d)) if boxed else np.full((2, d), np.inf)
-    solver = AssignmentSolver(view, room)
-    solution = solver.shortest(front, spared)
+    problem = Assignments.of(view, room)
+    norm = solve_assignment(problem, front, spared, np.inf, False)
     A, b = constraints(M, X, x, index[front], np.setdiff1d(own, index[spared]))
     expected = shortest(A, b, *((None, None) if not boxed else room))
-    if solution is None:
+    if np.isinf(norm):
         assert np.isinf(expected)
         return
-    assert solution.norm == pytest.approx(expected, **SOLVED)
-    assert (A @ solution.delta <= b + 1e-9).all()
-    np.testing.assert_allclose(solution.moved, view.c - 2 * view.P @ solution.delta)
-    assert solver.shortest(front, spared, 0.99 * solution.norm) is None
+    assert norm == pytest.approx(expected, **SOLVED)
+    delta = problem.work.delta.copy()
+    assert (A @ delta <= b + 1e-9).all()
+    np.testing.assert_allclose(problem.work.f, view.c - 2 * view.P @ delta)
+    assert np.isinf(solve_assignment(problem, front, spared, 0.99 * norm, False))
 
 
 def test_progress_counts_every_point_once_also_the_misclassified():
