@@ -56,6 +56,7 @@ class RadiiRecord:
     start : where the attack started, or None for its default
     event : what counts as an attack, "majority" or "plurality", or None where the evaluation leaves no choice
     steps : steps of the attack, or None where the evaluation has none or left them at their default
+    max_nodes : nodes that the search for exact radii was allowed per point, or None where there is no search
     params : the learner's parameters
     fit_report : what the learner said about its fit; may be empty
     created : when the run finished
@@ -81,6 +82,7 @@ class RadiiRecord:
     start: str | None
     event: str | None
     steps: int | None
+    max_nodes: int | None
     params: Mapping[str, object]
     fit_report: Mapping[str, object]
     created: datetime
@@ -150,6 +152,7 @@ def read_radii_record(folder: Path) -> RadiiRecord:
         start=None if evaluation.get("start") is None else _field(evaluation, "start", str),
         event=None if evaluation.get("event") is None else _field(evaluation, "event", str),
         steps=None if evaluation.get("steps") is None else _field(evaluation, "steps", int),
+        max_nodes=None if evaluation.get("max_nodes") is None else _field(evaluation, "max_nodes", int),
         params=_section(method, "params"),
         fit_report=_section(metric, "fit_report") if metric.get("fit_report") else {},
         created=_created(record),

@@ -32,7 +32,7 @@ BOUNDS = {
     "boundary": ("upper", "Boundary Attack", "#D55E00", "<"),
 }
 COLUMNS = (
-    "dataset", "method", "k", "n_correct", "exact", "gap_left", "gap_before", "nodes", "seconds",
+    "dataset", "method", "k", "n_correct", "exact", "gap_left", "gap_before", "nodes", "max_nodes", "seconds",
     "certified", "local_search", "boundary", "boundary_points",
 )  # fmt: skip
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -68,9 +68,9 @@ def tightness_table(compared: Sequence[Comparison]) -> pd.DataFrame:
 
     ``exact`` is the share of the ``n_correct`` correctly classified points whose gap is closed, ``gap_left`` the mean
     relative gap of the others, ``gap_before`` the mean gap between Theorem 1 and the local search; ``nodes`` and
-    ``seconds`` are means per point, the seconds as the run took them. ``certified``, ``local_search`` and ``boundary``
-    are median ratios to the exact radius, NaN where there is no record; ``boundary_points`` is how many points were
-    attacked.
+    ``seconds`` are means per point, the seconds as the run took them, ``max_nodes`` what a point was allowed.
+    ``certified``, ``local_search`` and ``boundary`` are median ratios to the exact radius, NaN where there is no
+    record; ``boundary_points`` is how many points were attacked.
     """
     rows = []
     for item in compared:
@@ -82,8 +82,8 @@ def tightness_table(compared: Sequence[Comparison]) -> pd.DataFrame:
         rows.append((
             item.record.dataset, item.record.method, item.record.k, len(right), exact.mean(),
             float(((left["upper"] - left["lower"]) / left["upper"]).mean()) if len(left) else 0.0,
-            item.gap_before, right["nodes"].mean(), item.record.wall_seconds / max(len(points), 1), *medians,
-            item.points.get("boundary", 0),
+            item.gap_before, right["nodes"].mean(), item.record.max_nodes,
+            item.record.wall_seconds / max(len(points), 1), *medians, item.points.get("boundary", 0),
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -95,12 +95,13 @@ def tightness_markdown(table: pd.DataFrame) -> str:
         "",
         "Of the correctly classified points: the share whose radius (plurality vote) is known to a relative 10⁻⁶; the "
         "mean gap (upper − lower)/upper of the others; that gap before the search, between Theorem 1 and the local "
-        "search; size of the search tree and seconds per point, attack included, on one thread of a machine that was "
-        "busy and at times paused the run. Then the median ratio of each bound to the exact radius: 1 is the truth.",
+        "search; size of the search tree, the size it was allowed, and seconds per point, attack included, on one "
+        "thread of a machine that was busy and at times paused the run. Then the median ratio of each bound to the "
+        "exact radius: 1 is the truth.",
         "",
-        "| dataset | method | K | points | exact | gap left | gap before | nodes | s | Theorem 1 | local search | "
-        "Boundary Attack |",
-        "| :-- | :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
+        "| dataset | method | K | points | exact | gap left | gap before | nodes | allowed | s | Theorem 1 | "
+        "local search | Boundary Attack |",
+        "| :-- | :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]  # columns are names
     for row in rows:
@@ -108,7 +109,8 @@ def tightness_markdown(table: pd.DataFrame) -> str:
         boundary = f"{row['boundary']:.3f} ({row['boundary_points']:,} points)"
         cells = [
             dataset, method or row["method"], row["k"], f"{row['n_correct']:,}", f"{row['exact']:.1%}",
-            f"{row['gap_left']:.1%}", _share(row["gap_before"]), f"{row['nodes']:,.0f}", f"{row['seconds']:.2f}",
+            f"{row['gap_left']:.1%}", _share(row["gap_before"]), f"{row['nodes']:,.0f}",
+            "—" if pd.isna(row["max_nodes"]) else f"{row['max_nodes']:,.0f}", f"{row['seconds']:.2f}",
             _ratio(row["certified"]), _ratio(row["local_search"]), "—" if np.isnan(row["boundary"]) else boundary,
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
