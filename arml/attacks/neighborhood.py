@@ -68,12 +68,13 @@ def mattering(
     limit_same = _limit(c, e, near_same, reach, k)
     same = same[c[same] - 2 * reach * e[same] <= limit_same]
     other = other[c[other] - 2 * reach * e[other] <= min(limit_same, _limit(c, e, near_other, reach, K))]
-    same = same[_margin(c, P, sq_norm, same, near_same, k) <= reach]
-    value = _margin(c, P, sq_norm, other, near_same, k)
-    other, value = other[value <= reach], value[value <= reach]
-    kept = _margin(c, P, sq_norm, other, near_other, K) <= reach
-    other, value = other[kept], value[kept]
-    return other if len(other) <= most else np.sort(other[np.argpartition(value, most)[:most]]), same
+    same = same[_may_pass(c, sq_norm, same, near_same, _products(P, same, near_same), k, reach)]
+    for near, count in ((near_same, k), (near_other, K)):
+        other = other[_may_pass(c, sq_norm, other, near, _products(P, other, near), count, reach)]
+    if len(other) > most:
+        value = _margins(c, sq_norm, other, near_same, _products(P, other, near_same), k)
+        other = np.sort(other[np.argpartition(value, most)[:most]])
+    return other, same
 
 
 def _limit(c: Array, e: Array, nearest: Integers, reach: float, count: int) -> float:
@@ -83,35 +84,35 @@ def _limit(c: Array, e: Array, nearest: Integers, reach: float, count: int) -> f
     return float(np.partition(c[nearest] + 2 * reach * e[nearest], count - 1)[count - 1])
 
 
-def _margin(c: Array, P: Array, sq_norm: Array, rows: Integers, nearest: Integers, count: int) -> Array:
-    """How far x must be moved at least before each of the ``rows`` (r,) passes all but ``count - 1`` of the nearest."""
-    if len(nearest) < count:
-        return np.full(len(rows), -np.inf)
-    # Gathering many rows would cost more than multiplying all of them.
-    products = P[rows] @ P[nearest].T if 4 * len(rows) < len(P) else (P @ P[nearest].T)[rows]
-    return _passing(c, sq_norm, rows, nearest, products, count)
+def _products(P: Array, rows: Integers, nearest: Integers) -> Array:
+    """Inner products (r, l) of rows of P. Gathering many rows would cost more than multiplying all of them."""
+    return P[rows] @ P[nearest].T if 4 * len(rows) < len(P) else (P @ P[nearest].T)[rows]
 
 
 @njit(cache=True, nogil=True)
-def _passing(c: Array, sq_norm: Array, rows: Integers, nearest: Integers, products: Array, count: int) -> Array:
-    """The ``count``-th largest of each row's distances to where it passes one of the ``nearest``, given P_i' P_l."""
-    largest = np.empty(count)
-    result = np.empty(len(rows))
+def _may_pass(
+    c: Array, sq_norm: Array, rows: Integers, nearest: Integers, products: Array, count: int, reach: float
+) -> Booleans:
+    """Which of the ``rows`` (r,) stay behind fewer than ``count`` of the ``nearest`` (l,) within the reach."""
+    result = np.empty(len(rows), np.bool_)
     for r in range(len(rows)):
-        i = rows[r]
-        largest[:] = -np.inf
+        i, ahead = rows[r], 0
         for q in range(len(nearest)):
-            near = nearest[q]
-            gap, sq = c[i] - c[near], sq_norm[i] + sq_norm[near] - 2 * products[r, q]
-            margin = np.sign(gap) * np.inf if gap != 0 else 0.0
-            if sq > 0:
-                margin = gap / (2 * np.sqrt(sq))
-            p = count - 1
-            if margin <= largest[p]:
-                continue
-            while p > 0 and largest[p - 1] < margin:
-                largest[p] = largest[p - 1]
-                p -= 1
-            largest[p] = margin
-        result[r] = largest[count - 1]
+            gap = c[i] - c[nearest[q]]
+            sq = max(sq_norm[i] + sq_norm[nearest[q]] - 2 * products[r, q], 0.0)
+            ahead += gap > 0 and gap * gap > 4 * reach * reach * sq
+            if ahead == count:
+                break
+        result[r] = ahead < count
     return result
+
+
+def _margins(c: Array, sq_norm: Array, rows: Integers, nearest: Integers, products: Array, count: int) -> Array:
+    """How far x must be moved at least before each of the ``rows`` (r,) passes all but ``count - 1`` of the nearest."""
+    if len(nearest) < count:
+        return np.full(len(rows), -np.inf)
+    sq = sq_norm[rows, None] + sq_norm[nearest] - 2 * products
+    with np.errstate(divide="ignore", invalid="ignore"):
+        margin = (c[rows, None] - c[nearest]) / (2 * np.sqrt(np.maximum(sq, 0)))
+    margin = np.nan_to_num(margin, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return np.asarray(np.partition(margin, len(nearest) - count, axis=1)[:, len(nearest) - count])
