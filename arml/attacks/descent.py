@@ -170,12 +170,8 @@ class Descent:
 
     def _overtake(self, search: Search, view: Neighborhood, best: Solution, left: Sequence[int]) -> None:
         """Let one rival class overtake, with ``left`` votes left to the label; ``best`` becomes what is shorter."""
-        K, votes, c, moved = (
-            self.vote.n_neighbors,
-            view.votes[: view.n_other],
-            view.c[: view.n_other],
-            best.moved.copy(),
-        )
+        K, moved = self.vote.n_neighbors, best.moved.copy()
+        votes, c = view.votes[: view.n_other], view.c[: view.n_other]
         rivals = np.unique(votes)
         least = np.array([c[votes == rival].min() for rival in rivals])
         for rival in rivals[smallest(least, _RIVALS)]:

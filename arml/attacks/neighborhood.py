@@ -100,7 +100,7 @@ def _may_pass(
         for q in range(len(nearest)):
             gap = c[i] - c[nearest[q]]
             sq = max(sq_norm[i] + sq_norm[nearest[q]] - 2 * products[r, q], 0.0)
-            ahead += gap > 0 and gap * gap > 4 * reach * reach * sq
+            ahead += gap > 2 * reach * np.sqrt(sq)
             if ahead == count:
                 break
         result[r] = ahead < count
