@@ -1,8 +1,23 @@
-"""Which device to compute on: asking for one that is not there is an error, never a silent fall-back."""
+"""Which device to compute on: asking for one that is not there is an error, never a silent fall-back.
+
+After a fork torch runs on one thread in the child. Its pool of OpenMP threads is not copied by a fork, but the library
+believes it is there and waits for it for ever (PyTorch issue 17199); `multiprocessing` forks by default on Linux until
+Python 3.14. BLAS restarts its own threads. CUDA cannot be used in a forked child at all, and says so.
+"""
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+
+def _compute_on_one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+    os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 
 class DeviceError(RuntimeError):

@@ -23,6 +23,7 @@ Differences from the paper
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -34,6 +35,13 @@ TensorOrArray = TypeVar("TensorOrArray", bound=Any)
 
 #: Relative tolerance within which a matrix counts as symmetric, and an eigenvalue as not negative.
 PSD_TOLERANCE = 1e-9
+#: The same for a matrix that went through float32, for each feature: a product G'G of rank r, summed in float32, is off
+#: by at most (r + 1) u |G|'|G| with the unit roundoff u = 2**-24, storing it by u |M|; 2 d u bounds what is met of it.
+SINGLE_TOLERANCE = 2.0**-23
+#: Significant bits of float32 values (24) and, with room to spare, of the means of two nearly equal ones.
+_SINGLE_BITS = 40
+#: How far a transform may be from ``components_ @ x``, relative to the largest difference between two probes.
+_TRANSFORM_TOLERANCE = 1e-4
 
 
 class InvalidMetricError(ValueError):
@@ -50,10 +58,14 @@ class Mahalanobis:
     ----------
     components : (r, d) float64 array, the factor G
     matrix : (d, d) float64 array, M
+    clipped : size of the most negative eigenvalue that `from_matrix` set to 0, in units of M; 0 where none was negative
+    asymmetry : largest entry of ``|M - M'|`` that `from_matrix` was given and averaged away
     """
 
     components: Array
     matrix: Array
+    clipped: float = 0.0
+    asymmetry: float = 0.0
 
     @classmethod
     def from_components(cls, components: ArrayLike) -> Mahalanobis:
@@ -62,39 +74,65 @@ class Mahalanobis:
         Raises
         ------
         InvalidMetricError
-            If G is not a finite two-dimensional array.
+            If G is not a finite two-dimensional array, or so large or small that M leaves the range of float64.
         """
         G = _finite_matrix(components, "components G")
-        return cls(G, G.T @ G)
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            M = G.T @ G
+        largest = float(np.abs(G).max())
+        if not np.isfinite(M).all() or (largest > 0 and np.abs(M).max() < np.finfo(np.float64).tiny):
+            raise InvalidMetricError(
+                f"the largest entry of components G is {largest:.3g}, so that M = G'G leaves the range of float64; "
+                "divide G by it: radii do not depend on the scale of the metric"
+            )
+        return cls(G, M)
 
     @classmethod
     def from_matrix(cls, matrix: ArrayLike) -> Mahalanobis:
         """Metric of a symmetric positive semi-definite M of shape (d, d); M may be singular.
 
+        What rounding explains is mended: the asymmetry averaged away, the negative eigenvalues set to 0. For float64
+        that is a relative 1e-9; for float32, or float64 that only holds float32 values or means of two, a relative
+        ``d 2**-23``, and a warning says how much it was where it exceeds 1e-9. ``clipped`` and ``asymmetry`` keep it.
+
         Raises
         ------
         InvalidMetricError
-            If M is not finite, square, symmetric or positive semi-definite (relative tolerance 1e-9).
+            If M is not finite, square, symmetric or positive semi-definite beyond that.
         """
         M = _finite_matrix(matrix, "M")
         if M.shape[0] != M.shape[1]:
             raise InvalidMetricError(f"M must be square, got shape {M.shape}; pass a factor G as components instead")
-        scale = float(np.abs(M).max(initial=0.0))
-        asymmetry = float(np.abs(M - M.T).max(initial=0.0))
-        if asymmetry > PSD_TOLERANCE * scale:
+        # Everything is computed near 1, and scaled back by a power of four, whose root is a power of two: no entry,
+        # product or root can leave the range of numbers, and nothing is rounded by the scaling.
+        exponent = 2 * (int(np.frexp(np.abs(M).max())[1]) // 2)
+        scaled = np.ldexp(M, -exponent)
+        tolerance = max(PSD_TOLERANCE, len(M) * SINGLE_TOLERANCE) if _went_through_float32(M) else PSD_TOLERANCE
+        asymmetry = float(np.abs(scaled - scaled.T).max())
+        if asymmetry > tolerance * np.abs(scaled).max():
             raise InvalidMetricError(
-                f"M must be symmetric, but |M - M'| reaches {asymmetry:.3g} (largest entry {scale:.3g}); "
-                "symmetrise it with (M + M.T) / 2 if that is only rounding"
+                f"M must be symmetric, but |M - M'| reaches {np.ldexp(asymmetry, exponent):.3g} (largest entry "
+                f"{np.abs(M).max():.3g}); symmetrise it with (M + M.T) / 2 if that is only rounding"
             )
-        M = (M + M.T) / 2
-        eigenvalues, eigenvectors = np.linalg.eigh(M)
-        if eigenvalues[0] < -PSD_TOLERANCE * max(abs(eigenvalues[-1]), abs(eigenvalues[0])):
+        scaled = (scaled + scaled.T) / 2
+        eigenvalues, eigenvectors = np.linalg.eigh(scaled)
+        smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+        if smallest < -tolerance * max(abs(largest), abs(smallest)):
             raise InvalidMetricError(
-                f"M must be positive semi-definite, but its smallest eigenvalue is {eigenvalues[0]:.3g} "
-                f"(largest {eigenvalues[-1]:.3g})"
+                f"M must be positive semi-definite, but its smallest eigenvalue is "
+                f"{np.ldexp(smallest, exponent):.3g} (largest {np.ldexp(largest, exponent):.3g}); no metric has such "
+                "distances: learn it with a method that keeps M positive semi-definite, or project it yourself"
             )
-        G = np.sqrt(np.maximum(eigenvalues, 0.0))[:, None] * eigenvectors.T
-        return cls(np.ascontiguousarray(G), M)
+        roots = np.ldexp(np.sqrt(np.maximum(eigenvalues, 0.0)), exponent // 2)
+        G = np.ascontiguousarray(roots[:, None] * eigenvectors.T)
+        clipped = float(np.ldexp(max(0.0, -smallest), exponent))
+        lost = float(np.ldexp(asymmetry, exponent))
+        if max(-smallest, asymmetry) > PSD_TOLERANCE * largest:
+            _say_what_was_mended(clipped, lost, float(np.ldexp(largest, exponent)))
+        # The metric is what G says; where M itself is as good, up to the rounding of the eigenvalues, M is kept.
+        if max(-smallest, asymmetry) > len(M) * np.finfo(np.float64).eps * largest:
+            return cls(G, G.T @ G, clipped, lost)
+        return cls(G, M if asymmetry == 0 else np.ldexp(scaled, exponent), clipped, lost)
 
     @property
     def n_features(self) -> int:
@@ -118,12 +156,14 @@ def as_mahalanobis(metric: Any, n_features: int) -> Mahalanobis:
     ----------
     metric : "euclidean", a (d, d) positive semi-definite array, a `Mahalanobis`, an object with a
         ``components_`` (r, d) array, or one with ``get_mahalanobis_matrix()`` (any fitted metric-learn estimator).
+        Where it has a ``transform``, this must be ``components_ @ x`` up to a shift.
     n_features : dimension d of the data it is to be used with.
 
     Raises
     ------
     InvalidMetricError
-        If ``metric`` is none of these, is not positive semi-definite, or has another dimension.
+        If ``metric`` is none of these, is not positive semi-definite, has another dimension, or transforms points
+        otherwise than by its ``components_`` (whitened PCA, NMF).
     """
     if isinstance(metric, str):
         if metric != "euclidean":
@@ -133,6 +173,7 @@ def as_mahalanobis(metric: Any, n_features: int) -> Mahalanobis:
         resolved = metric
     elif getattr(metric, "components_", None) is not None:
         resolved = Mahalanobis.from_components(metric.components_)
+        _check_transform(metric, resolved.components)
     elif hasattr(metric, "get_mahalanobis_matrix"):
         resolved = Mahalanobis.from_matrix(metric.get_mahalanobis_matrix())
     elif isinstance(metric, np.ndarray | list | tuple) or hasattr(metric, "__array__"):
@@ -167,19 +208,77 @@ def triplet_radius(x_pos: TensorOrArray, x_neg: TensorOrArray, x: TensorOrArray,
     return margin * (margin > 0)
 
 
-def _finite_matrix(value: ArrayLike, name: str) -> Array:
-    array = np.asarray(value)
+def _finite_matrix(value: Any, name: str) -> Array:
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        value = value.toarray()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise InvalidMetricError(f"{name} has masked entries; fill them, a metric is defined by all of its numbers")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidMetricError(f"{name} cannot be read as an array of numbers: {error}") from error
     if np.iscomplexobj(array):
         raise InvalidMetricError(
             f"{name} is complex, as eigen-solvers return for singular problems; refit without constant features"
         )
-    array = array.astype(np.float64)
+    if array.dtype.kind not in "biufO":
+        raise InvalidMetricError(f"{name} must hold numbers, got the type {array.dtype}; convert it to float64")
+    try:
+        # What is beyond float64 becomes infinite and is refused as such.
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidMetricError(f"{name} cannot be read as numbers: {error}; convert it to float64") from error
     if array.ndim != 2 or array.size == 0:
         raise InvalidMetricError(f"{name} must be a non-empty two-dimensional array, got shape {array.shape}")
     if not np.isfinite(array).all():
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise InvalidMetricError(f"{name} holds {array[row, column]} at row {row}, column {column}; it must be finite")
     return array
+
+
+def _went_through_float32(M: Array) -> bool:
+    """Whether every entry has no more bits than float32 values and the means of two such have."""
+    digits = np.ldexp(np.frexp(M)[0], _SINGLE_BITS)
+    return bool((digits == np.rint(digits)).all())
+
+
+def _say_what_was_mended(clipped: float, asymmetry: float, largest: float) -> None:
+    warnings.warn(
+        f"M holds float32 numbers and is a metric up to their rounding: eigenvalues down to {-clipped:.3g} were set to "
+        f"0 and an asymmetry of {asymmetry:.3g} averaged away (largest eigenvalue {largest:.3g})",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+def _check_transform(metric: Any, G: Array) -> None:
+    """Refuse an object whose ``transform`` is not ``x -> G x`` up to a shift: its neighbours are others than G's."""
+    transform = getattr(metric, "transform", None)
+    if not callable(transform):
+        return
+    r, d = G.shape
+    # Not negative, as NMF asks for, and of the size of the shift, which would drown smaller probes in its rounding.
+    mean = np.asarray(getattr(metric, "mean_", 0.0), dtype=np.float64)
+    probes = np.random.default_rng(0).uniform(size=(8, d)) * max(1.0, float(np.abs(mean).max(initial=0.0)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the probes have no column names, or are few
+            mapped = np.asarray(transform(probes), dtype=np.float64)
+    except Exception as error:  # whatever a foreign transform raises, it was not seen to be linear
+        raise InvalidMetricError(
+            f"cannot see whether the transform of {type(metric).__name__} is x -> components_ @ x, because it fails on "
+            f"points (8, {d}): {error}; if it is, pass Mahalanobis.from_components(metric.components_)"
+        ) from error
+    expected = (probes - probes[0]) @ G.T
+    tolerance = _TRANSFORM_TOLERANCE * np.abs(expected).max()
+    if mapped.shape == (8, r) and np.abs(mapped - mapped[0] - expected).max() <= tolerance:
+        return
+    remedy = "pass Mahalanobis.from_components(A) if it maps x to A @ x, else fit on transformed points, 'euclidean'"
+    if getattr(metric, "whiten", False) and hasattr(metric, "explained_variance_"):
+        whitened = "components_ / numpy.sqrt(explained_variance_)[:, None]"
+        remedy = f"pass the matrix of the linear map: Mahalanobis.from_components({whitened})"
+    raise InvalidMetricError(f"the transform of {type(metric).__name__} is not x -> components_ @ x; {remedy}")
 
 
 def sq_dist_matrix(A: TensorOrArray, B: TensorOrArray) -> TensorOrArray:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from arml.experiments.checks import checked
 from arml.experiments.config import RunConfig, register
 from arml.experiments.errors import UsageError
-from arml.experiments.overrides import CONFIG_NAME, jobs, narrowed
+from arml.experiments.overrides import CONFIG_NAME, jobs, narrowed, quoted_paths
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
@@ -54,7 +54,7 @@ def _main(arguments: list[str], config_dir: Path) -> int:
         raise UsageError("--experimental-rerun reads a pickle, which is never done here; give the overrides instead")
     if options.config_name is not None or options.config_path is not None or options.config_dir is not None:
         raise UsageError("--config-name, --config-path and --config-dir are not supported; give overrides instead")
-    overrides = narrowed(options.overrides)
+    overrides = narrowed(quoted_paths(options.overrides, multirun=options.multirun))
     flags = [argument for argument in arguments if argument not in options.overrides]
     report = Report()
     if not any(getattr(options, name) for name in SHOWING):

@@ -6,6 +6,7 @@ jobs of a sweep are composed and checked before the first starts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,7 +27,11 @@ from arml.experiments.config import RunConfig, register
 from arml.experiments.errors import UsageError, suggestion, unknown
 
 CONFIG_NAME = "run"
+#: A value that names several: one of Hydra's functions.
+_SWEEP = re.compile(r"(choice|glob|range|interval|shuffle|sort|tag)\(.*\)", re.DOTALL)
 GROUPS = ("dataset", "method", "evaluation", "experiment")
+#: Keys whose value is a path: taken as it stands, whatever characters it holds.
+PATHS = ("method.path", "data.root", "output.runs")
 #: Not among the methods that ``method=glob(...)`` ranges over: it is useless without a path.
 NEVER_GLOBBED = "from_file"
 
@@ -73,6 +78,43 @@ def narrowed(arguments: Sequence[str]) -> list[str]:
     return result
 
 
+def quoted_paths(arguments: Sequence[str], *, multirun: bool) -> list[str]:
+    """``arguments`` with the values of `PATHS` put in quotes, so that Hydra reads no grammar into a file's name.
+
+    A sweep's commas separate paths unless the whole is a path that exists; its ``glob(...)`` and ``choice(...)``, and
+    values that are in quotes already, are left alone, unless such a path exists. ``data.root=null`` stays no folder.
+    OmegaConf's ``${...}`` keeps its meaning in quotes, as in every other value.
+    """
+    return [_quoted(argument, multirun) for argument in arguments]
+
+
+def _quoted(argument: str, multirun: bool) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or key not in PATHS or (value == "null" and key == "data.root"):
+        return argument
+    if _exists(value):
+        return f"{key}={_in_quotes(value)}"
+    if multirun and _SWEEP.fullmatch(value):
+        return argument
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return argument
+    if multirun and not any(quote in value for quote in "'\""):
+        return f"{key}=" + ",".join(_in_quotes(part) for part in value.split(","))
+    return argument if multirun else f"{key}={_in_quotes(value)}"
+
+
+def _exists(path: str) -> bool:
+    """Whether there is such a file or folder; a name the system cannot even ask for is none."""
+    try:
+        return bool(path) and Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _in_quotes(text: str) -> str:
+    return str(QuotedString(text=text, quote=Quote.double).with_quotes())
+
+
 def _parse(arguments: Sequence[str], loader: ConfigLoader) -> list[Override]:
     parser = OverridesParser.create(config_loader=loader)
     overrides: list[Override] = []
@@ -82,8 +124,9 @@ def _parse(arguments: Sequence[str], loader: ConfigLoader) -> list[Override]:
         except OverrideParseException as error:
             reason = str(error).splitlines()[0]
             raise UsageError(
-                f"cannot read {argument!r} ({reason}); write key=value, lists as 'radii=[0,0.5]'; quote what the shell "
-                "would change"
+                f"cannot read {argument!r} ({reason}); write key=value, lists as 'radii=[0,0.5]', and a value with "
+                "= # , [ ] or other special characters in two kinds of quotes, of which the shell leaves one: "
+                "'key=\"value\"'"
             ) from error
     return overrides
 

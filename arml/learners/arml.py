@@ -28,9 +28,10 @@ from arml.learners.initial import initial_components, with_constant_features
 from arml.learners.losses import loss_function
 from arml.learners.sampling import ClassLayout
 from arml.learners.training import Training, TrainingSettings
+from arml.versions import VERSIONS
 
 #: Raised when a change alters the metrics that ARML learns.
-VERSION: int = 1
+VERSION: int = VERSIONS["learners.arml"]
 
 Array = NDArray[np.float64]
 

@@ -7,6 +7,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arml.inputs import checked_points
+
 Array = NDArray[np.float64]
 
 
@@ -36,12 +38,11 @@ def check_training_set(X: ArrayLike, y: ArrayLike) -> tuple[Array, NDArray[np.in
     ValueError
         If X is not a finite two-dimensional array, y does not hold one label per point, or there is only one class.
     """
-    points = np.asarray(X, dtype=np.float64)
-    if points.ndim != 2 or points.size == 0:
-        raise ValueError(f"X must be a non-empty (n, d) array, got shape {points.shape}")
-    if not np.isfinite(points).all():
-        row, column = np.argwhere(~np.isfinite(points))[0]
-        raise ValueError(f"X holds {points[row, column]} at row {row}, column {column}; it must be finite")
+    points = checked_points(X, "X")
+    if not len(points):
+        raise ValueError(f"X must be a non-empty (n, d) array, got shape {points.shape}; pass the training points")
+    if isinstance(y, np.ma.MaskedArray) and np.ma.getmaskarray(y).any():
+        raise ValueError("y has masked entries; drop the points without a label")
     labels = np.asarray(y)
     if labels.ndim != 1 or len(labels) != len(points):
         raise ValueError(f"y must hold one label per point: X has {len(points)} points, y has the shape {labels.shape}")

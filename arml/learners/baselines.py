@@ -12,7 +12,8 @@ Differences from a plain call of metric-learn
   digit and later.
 * NCA and LMNN need memory quadratic in the number of points; ``fit_subset`` bounds it by a stratified subset.
 * LFDA on data whose within-class scatter is singular: metric-learn's answer is complex and NaN, see `singular_lfda`.
-  A finite real answer is taken as it is. ``n_components`` cuts the full solution, which makes it deterministic.
+  A finite real answer is taken as it is, where the points differ within their classes in every direction.
+  ``n_components`` cuts the full solution, which makes it deterministic.
 * Labels are encoded as 0..C-1, because metric-learn's pair sampling (ITML) ignores points with a negative label.
 """
 
@@ -35,11 +36,12 @@ from arml.learners.base import Array, check_training_set
 from arml.learners.itml import BlockwiseITML
 from arml.learners.lmnn import IncrementalLMNN
 from arml.learners.nca import BlockwiseNCA
-from arml.learners.singular_lfda import singular_lfda
+from arml.learners.singular_lfda import singular_lfda, within_class_rank
 from arml.learners.subset import stratified_subset
+from arml.versions import VERSIONS
 
 #: Bump when the numbers of any baseline change; part of every record's key.
-VERSION = 1
+VERSION = VERSIONS["learners.baselines"]
 
 Labels = NDArray[np.int64]
 
@@ -195,11 +197,18 @@ class MetricLearnBaseline:
             raise ValueError(f"lfda: n_components must be None or in 1..{d} (the features), got {n_components}")
         # All directions, then the strongest: for fewer, the library starts an iterative solver at a random vector.
         estimator.set_params(n_components=None)
-        if _varying(X).all():
+        rank = within_class_rank(X, y)
+        if rank == 0:
+            raise ValueError(
+                f"lfda: the points of each of the {len(np.unique(y))} classes are all the same, so that no direction "
+                "can be weighed by its spread within classes; every class needs different points, or take "
+                "method=euclidean"
+            )
+        # Where the scatter is singular the library may invert its rounding instead, and return entries of 1e32.
+        if rank == d:
             learned = self._call(estimator, X[:, np.arange(d)], y)
             if not np.iscomplexobj(learned) and np.isfinite(learned).all():
                 return np.ascontiguousarray(learned[:n_components], dtype=np.float64)
-        # A constant feature makes the within-class scatter singular for certain; the library's run would be wasted.
         G = singular_lfda(X, y, k=estimator.k, embedding_type=estimator.embedding_type)
         notes.append(
             f"the within-class scatter of the {d} features is singular (rank {len(G)}), metric-learn's answer complex "

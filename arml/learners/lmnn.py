@@ -11,8 +11,16 @@ of (pairs, d) matrices for every target rank. Two observations make the same ste
   Laplacian L, a sparse matrix: one product of (d, n) with (n, d), whatever the number of edges.
 
 The step itself, its line search and its stopping rule are the library's ``fit``; the impostors are the same set and the
-gradient is the same matrix, summed in another order. `tests/learners/test_lmnn.py` holds the two side by side. Where
-distances tie exactly (one-hot or integer data) rounding decides in the library as here whether a triplet counts.
+gradient is the same matrix, summed in another order. `tests/learners/test_lmnn.py` holds the two side by side.
+
+Where it parts from the library
+-------------------------------
+Whether a triplet counts is a strict comparison of two distances, ``1 + d(x, t) > d(x, i)``. Where the two sides are
+equal in exact arithmetic, rounding decides, and the library rounds otherwise (it expands the squares, here they are
+differences). At the identity start such ties occur on data on a grid: with one-hot or integer features all squared
+distances are integers, and ``1 + 4 = 5`` is a tie. Pendigits, whose coordinates are hundredths, is such a set: fitted
+on all 7,494 points to the end the two metrics have been seen a relative 2e-2 apart, since a triplet more or less in one
+gradient leads the line search elsewhere. On its first 2,000 points (20 steps) they agree to 1e-15.
 """
 
 from __future__ import annotations

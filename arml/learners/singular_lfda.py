@@ -37,6 +37,8 @@ def singular_lfda(X: Array, y: NDArray[np.int64], *, k: int | None, embedding_ty
     between, within = scatter_matrices(X, y, min(7 if k is None else int(k), d - 1))
     values, basis = np.linalg.eigh(within)
     in_range = values > d * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    # The scatter is a difference of large sums: where nothing varies, its eigenvalues are rounding and not 0.
+    in_range[: d - within_class_rank(X, y)] = False
     if not in_range.any():
         raise ValueError(
             "LFDA: the local within-class scatter is zero, so no direction can be weighed; every class needs at "
@@ -52,6 +54,22 @@ def singular_lfda(X: Array, y: NDArray[np.int64], *, k: int | None, embedding_ty
     elif embedding_type == "orthonormalized":
         directions, _ = np.linalg.qr(directions)
     return np.ascontiguousarray(directions.T)
+
+
+def within_class_rank(X: Array, y: NDArray[np.int64]) -> int:
+    """In how many directions the points X (n, d) differ within the classes y (n,), beyond the rounding of their means.
+
+    Deviations from the class means carry errors of a few ulps of the largest coordinate, whatever the spread; a column
+    is measured against its own largest coordinate, so that the units of the features do not matter.
+    """
+    size = np.abs(X).max(axis=0)
+    scaled = X / np.where(size > 0, size, 1.0)
+    deviations = np.empty_like(scaled)
+    for label in np.unique(y):
+        members = y == label
+        deviations[members] = scaled[members] - scaled[members].mean(axis=0)
+    noise = 4 * np.finfo(np.float64).eps * np.sqrt(deviations.size)
+    return int((np.linalg.svd(deviations, compute_uv=False) > noise).sum())
 
 
 def scatter_matrices(X: Array, y: NDArray[np.int64], k: int) -> tuple[Array, Array]:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from arml.geometry import InvalidMetricError, Mahalanobis
+from arml.geometry import SINGLE_TOLERANCE, InvalidMetricError, Mahalanobis
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ MATRIX_KEYS = ("M",)
 #: What NumPy, zipfile and zlib raise for a damaged, hostile or foreign file.
 _UNREADABLE = (ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
-#: Largest difference between G' G and an M stored beside it, relative to the largest entry.
+#: Largest difference between G' G and an M stored beside it, relative to the largest entry; for float32 more.
 AGREEMENT_TOLERANCE = 1e-6
 
 
@@ -48,11 +48,14 @@ class StoredMetric:
     components_ : (r, d) float64 array, the factor G with ``M = G' G``
     provenance : JSON-able mapping, empty when the file says nothing about its origin
     path : the file it was read from, or None
+    clipped, asymmetry : what of an M in the file was taken for float32's rounding (`Mahalanobis`), in units of M
     """
 
     components_: Array
     provenance: Mapping[str, object] = field(default_factory=dict)
     path: str | None = None
+    clipped: float = 0.0
+    asymmetry: float = 0.0
 
     def get_mahalanobis_matrix(self) -> Array:
         """``M = G' G``, (d, d)."""
@@ -118,7 +121,8 @@ def load_metric(path: str | Path) -> StoredMetric:
     except OSError as error:
         raise MetricFileError(f"cannot read the metric file {source}: {error.strerror or error}") from error
     provenance = _provenance(source, arrays)
-    return StoredMetric(_factor(source, arrays), provenance, str(source))
+    metric = _metric(source, arrays)
+    return StoredMetric(metric.components, provenance, str(source), metric.clipped, metric.asymmetry)
 
 
 def _read_arrays(source: Path, stream: BinaryIO) -> dict[str, NDArray[np.generic]]:
@@ -144,8 +148,8 @@ def _read_arrays(source: Path, stream: BinaryIO) -> dict[str, NDArray[np.generic
     return found
 
 
-def _factor(source: Path, arrays: Mapping[str, NDArray[np.generic]]) -> Array:
-    """The factor G of the metric in ``arrays``, after checking that all its descriptions agree."""
+def _metric(source: Path, arrays: Mapping[str, NDArray[np.generic]]) -> Mahalanobis:
+    """The metric in ``arrays``, after checking that all its descriptions agree."""
     metrics: dict[str, Mahalanobis] = {}
     for name in (*FACTOR_KEYS, *MATRIX_KEYS):
         if name not in arrays:
@@ -160,11 +164,13 @@ def _factor(source: Path, arrays: Mapping[str, NDArray[np.generic]]) -> Array:
     (first, metric), *others = metrics.items()
     for name, other in others:
         scale = float(np.abs(metric.matrix).max())
+        narrow = any(arrays[key].dtype.kind == "f" and arrays[key].dtype.itemsize < 8 for key in (first, name))
+        tolerance = max(AGREEMENT_TOLERANCE, metric.n_features * SINGLE_TOLERANCE if narrow else 0.0)
         if other.matrix.shape != metric.matrix.shape or not np.allclose(
-            other.matrix, metric.matrix, rtol=0.0, atol=AGREEMENT_TOLERANCE * scale
+            other.matrix, metric.matrix, rtol=0.0, atol=tolerance * scale
         ):
             raise MetricFileError(f"{source}: {first} and {name} describe different metrics; keep one of them")
-    return metric.components
+    return metric
 
 
 def _provenance(source: Path, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, object]:

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from arml.learners.baselines import ALGORITHMS, MetricLearnBaseline, baseline_parameters
-from arml.learners.singular_lfda import scatter_matrices, singular_lfda
+from arml.learners.singular_lfda import scatter_matrices, singular_lfda, within_class_rank
 
 FEW_STEPS = {
     "nca": {"max_iter": 15},
@@ -261,7 +261,9 @@ def test_singular_lfda_is_the_pseudo_inverse_formula():
 
 def test_lfda_of_points_that_never_differ_within_their_class_is_refused():
     X = np.repeat(np.eye(3)[:2], 4, axis=0)
-    with pytest.raises(ValueError, match="within-class scatter is zero"):
+    with pytest.raises(
+        ValueError, match=r"the points of each of the 2 classes are all the same, .* or take method=euclidean"
+    ):
         MetricLearnBaseline("lfda", {}, random_state=42).fit(X, np.repeat([0, 1], 4))
 
 
@@ -285,3 +287,26 @@ def test_lmnn_names_the_class_that_is_too_small():
     X, y = blobs(n_per_class=2)
     with pytest.raises(ValueError, match=r"lmnn.*not enough class labels.*smallest class has 2"):
         MetricLearnBaseline("lmnn", {}, random_state=42).fit(X, y)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-5, 1.0, 1e5, 1e150])
+@pytest.mark.parametrize("seed", range(5))
+def test_spread_within_classes_is_counted_at_the_scale_of_the_features(scale, seed):
+    rng = np.random.default_rng(seed)
+    centres, y = rng.normal(size=(3, 5)), np.repeat([0, 1, 2], 20)
+    units = scale * 10.0 ** rng.uniform(-4, 4, 5)
+    assert within_class_rank(centres[y] * units, y) == 0
+    spread = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 5))
+    assert within_class_rank((centres[y] + 1e-6 * spread) * units, y) == 2
+    assert within_class_rank((centres[y] + 1e-6 * rng.normal(size=(60, 5))) * units, y) == 5
+
+
+def test_lfda_with_a_direction_without_spread_within_classes_weighs_only_the_others():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 20)
+    X = rng.normal(size=(40, 3)) + y[:, None]
+    X[:, 2] = 7.3 * y + 0.1
+    learner = MetricLearnBaseline("lfda", {}, random_state=0).fit(X, y)
+    assert len(learner.components_) == 2
+    assert np.abs(learner.get_mahalanobis_matrix()).max() < 1e3
+    assert "singular (rank 2)" in learner.fit_report_["notes"][0]

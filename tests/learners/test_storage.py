@@ -220,3 +220,13 @@ def test_damaged_provenance_is_refused(path, provenance):
     np.savez(path, components=G, provenance=provenance)
     with pytest.raises(MetricFileError, match="provenance"):
         load_metric(path)
+
+
+def test_what_float32_made_negative_is_clipped_and_kept_with_the_metric(path):
+    G = np.random.default_rng(0).normal(size=(5, 20)).astype(np.float32)
+    np.savez(path, G=G, M=G.T @ G)
+    assert load_metric(path).clipped == 0, "the factor comes first, and needs no clipping"
+    np.savez(path, M=G.T @ G)
+    metric = load_metric(path)
+    assert metric.clipped == pytest.approx(-np.linalg.eigvalsh((G.T @ G).astype(np.float64))[0], rel=1e-6)
+    assert metric.clipped > 0
