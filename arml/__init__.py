@@ -24,11 +24,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from arml.certify import recheck
     from arml.datasets import Dataset, load_dataset
     from arml.geometry import Mahalanobis
     from arml.learners import ARML, load_metric, save_metric
     from arml.neighbors import MahalanobisKNN
+    from arml.proofs import recheck
     from arml.radii import RadiusBounds, Status
 else:
     # Out of the type checker's sight, or it would take every misspelt name for a public one.
@@ -41,7 +41,7 @@ else:
         "Status": "arml.radii",
         "load_dataset": "arml.datasets",
         "load_metric": "arml.learners",
-        "recheck": "arml.certify",
+        "recheck": "arml.proofs",
         "save_metric": "arml.learners",
     }
 

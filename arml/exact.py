@@ -2,158 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.attacks.run import Classifier, confirmed
-from arml.certify.knn_certificate import certificate_of
-from arml.certify.knn_exact import search_radii
-from arml.certify.one_nn import EXACT_GAP
-from arml.certify.point_search import Budget, Tree
+from arml.certify.knn.point_search import Question, Tree
+from arml.certify.knn.proof import proof_of
+from arml.certify.knn.search import KNNSearch, search_radii
+from arml.certify.one_nn.radii import EXACT_GAP
+from arml.classifier.event import Outcome, outcomes
+from arml.classifier.fitted import Compute
+from arml.classifier.perturbation import Voter, confirmed, norm
 from arml.inputs import room_within
+from arml.proofs.claim import Claim
 from arml.radii import AttackedBounds, SandwichError, SearchedBounds, Status
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
-EVENTS = ("majority", "plurality")
-
-# Relative difference of squared distances that is put down to rounding when points are ordered, the step that may
-# decide a tie, relative to the perturbation, and relative rounding of a norm.
-_TIE = 1e-11
-_STEP = 1e-9
-_BLOCK = 4096
+# Relative rounding of a norm.
 _ROUNDING = 1e-9
+# What is reported is this much less than what is proven, so that whoever checks it has room for rounding of his own.
+_ROOM_TO_CHECK = 1 - 1e-9
 # A proven bound this much above a box's diagonal says that there is no attack in it; `recheck` asks for a tenth of it.
 _ABOVE = 1 + 1e-7
 
 
-def searched_radius(
-    knn: Classifier,
-    X: Array,
-    y: Integers,
-    attacked: AttackedBounds,
-    *,
-    event: str,
-    box: tuple[float, float] | None,
-    budget: Budget,
-    proofs: bool,
-    progress: Callable[[int], None] | None,
-) -> SearchedBounds:
-    """Exact radii of the points X (t, d) with labels y (t,), given what Theorem 1 and an attack know about them.
+@dataclass(frozen=True)
+class Target:
+    """Points X (t, d) of class numbers labels (t,) that are to be kept within a box (or None) while they move."""
 
-    The perturbed points stay in the box, as those of the attack do.
+    X: Array
+    labels: Integers
+    box: tuple[float, float] | None
+
+    def of(self, some: Integers) -> Target:
+        """The points ``some`` only."""
+        return Target(self.X[some], self.labels[some], self.box)
+
+
+def searched_radius(
+    knn: Voter,
+    question: Question,
+    target: Target,
+    attacked: AttackedBounds,
+    claim: Claim,
+    *,
+    proofs: bool,
+    compute: Compute,
+) -> SearchedBounds:
+    """Exact radii of the target's points, given what Theorem 1 and an attack know about them.
 
     Raises
     ------
     SandwichError
         If a perturbation that the classifier confirms is shorter than what is proven.
     """
-    plurality = event == "plurality"
-    upper, perturbation = attacked.upper.copy(), np.array(attacked.perturbation)
-    if not plurality:
-        upper = attacked.majority.copy()
-        if attacked.majority_perturbation is not None:
-            perturbation = np.array(attacked.majority_perturbation)
-    lower = np.minimum(attacked.lower, upper)
+    upper, perturbation, tied = _known_attacks(knn, question, target, attacked, compute)
+    lower = np.minimum(attacked.lower * _ROOM_TO_CHECK, upper)
     open_ = np.flatnonzero((upper > 0) & np.isfinite(attacked.lower))
-    if progress is not None:
-        progress(len(X) - len(open_))
-    votes = np.searchsorted(knn.classes_, knn.y_train_)
+    compute.advance(len(target.X) - len(open_))
     found = search_radii(
-        knn.metric_, knn.X_train_, votes, int(knn.n_neighbors), X[open_], np.searchsorted(knn.classes_, y[open_]),
-        upper[open_], plurality=plurality, budget=budget, box=box, keep_trees=proofs, device=knn.device_,
-        memory_budget=knn.memory_budget, progress=progress,
-    )  # fmt: skip
+        question,
+        target.X[open_],
+        target.labels[open_],
+        upper[open_],
+        box=target.box,
+        keep_trees=proofs,
+        compute=compute,
+    )
     shorter = np.flatnonzero(found.improved)
-    better, norms = _confirmed(knn, found.perturbation[shorter], X[open_[shorter]], y[open_[shorter]], box, plurality)
+    some = target.of(open_[shorter])
+    better, norms = confirmed(
+        knn, question.fitted, question.event, some.X, some.labels, found.perturbation[shorter], target.box
+    )
     use = norms < upper[open_[shorter]]
     perturbation[open_[shorter[use]]], upper[open_[shorter[use]]] = better[use], norms[use]
-    # A label that is tied at the point itself has lost at once; what moves it by a hair is not the shortest.
-    tied = [i for i in open_[found.lower == 0] if _tied(knn, X[i], np.zeros(X.shape[1]), int(y[i]), plurality)]
-    upper[tied], perturbation[tied] = 0.0, 0.0
-    if box is not None:
+    proven = found.lower * _ROOM_TO_CHECK
+    if target.box is not None:
         # What is longer than the box's diagonal is nowhere. The diagonal's own rounding must not decide that.
-        diagonal = np.linalg.norm(np.maximum(*room_within(box, X[open_])), axis=1) * _ABOVE
-        found.lower[np.isinf(upper[open_]) & (found.lower >= diagonal)] = np.inf
-    _require_order(found.lower, upper[open_], X[open_], perturbation[open_])
-    lower[open_] = np.minimum(np.maximum(lower[open_], found.lower), upper[open_])
-    nodes = np.zeros(len(X), dtype=np.int64)
+        room = np.maximum(*room_within(target.box, target.X[open_]))
+        diagonal = np.array([norm(row) for row in room]) * _ABOVE
+        proven[np.isinf(upper[open_]) & (proven >= diagonal)] = np.inf
+    _require_order(proven, upper[open_], target.X[open_], perturbation[open_])
+    lower[open_] = np.minimum(np.maximum(lower[open_], proven), upper[open_])
+    nodes = np.zeros(len(lower), dtype=np.int64)
     nodes[open_] = found.nodes
-    status = _statuses(attacked, lower, upper, open_, found.finished, plurality)
-    certificate = None
-    if proofs:
-        trees: list[Tree | None] = [None] * len(X)
-        for place, tree in zip(open_, found.trees, strict=True):
-            trees[place] = tree
-        certificate = certificate_of(trees, int(knn.n_neighbors), plurality=plurality, box=box)
-    return SearchedBounds(lower, upper, status, perturbation, certificate, nodes=nodes, event=event)
+    status = _statuses(attacked, lower, upper, open_, found.finished)
+    status[tied] = Status.TIED.value
+    certificate = proof_of(_in_order(found, open_, len(lower)), claim) if proofs else None
+    return SearchedBounds(lower, upper, status, perturbation, certificate, nodes=nodes, event=question.event)
 
 
-def _confirmed(
-    knn: Classifier, perturbation: Array, X: Array, y: Integers, box: tuple[float, float] | None, plurality: bool
-) -> tuple[Array, Array]:
-    """Those perturbations (s, d) after which the classifier has lost the label, or is tied, and their norms."""
-    below, above = room_within(box, X)
-    perturbation = np.clip(perturbation, -below, above)
-    columns, k = np.searchsorted(knn.classes_, y), (int(knn.n_neighbors) + 1) // 2
+def _known_attacks(
+    knn: Voter, question: Question, target: Target, attacked: AttackedBounds, compute: Compute
+) -> tuple[Array, Array, Integers]:
+    """Norms (t,) and perturbations (t, d) of the attacks known: 0 where the label is lost at once, ``inf`` for none.
 
-    def lost(points: Array, rows: Integers) -> NDArray[np.bool_]:
-        votes = knn.votes(points)
-        of_label = votes[np.arange(len(rows)), columns[rows]]
-        votes[np.arange(len(rows)), columns[rows]] = -1
-        return np.asarray(votes.max(axis=1) >= of_label if plurality else of_label < k)
-
-    result, norms = confirmed(perturbation, X, box, lost)
-    for i in np.flatnonzero(np.isinf(norms)):
-        if _tied(knn, X[i], perturbation[i], int(y[i]), plurality):
-            result[i], norms[i] = perturbation[i], np.linalg.norm(perturbation[i])
-    return result, norms
-
-
-def _tied(knn: Classifier, x: Array, delta: Array, label: int, plurality: bool) -> bool:
-    """Whether the label has lost at ``x + delta`` when ties are decided against it.
-
-    Two points count as tied if moving by a billionth of delta, or of the way to the nearest training point times a
-    thousandth of that, could make them so: what is then called an attack is one up to that length.
+    And the positions of the points where it is lost at once by a tie.
     """
-    K = int(knn.n_neighbors)
-    c = np.concatenate(
-        [
-            (((knn.X_train_[s : s + _BLOCK] - (x + delta)) @ knn.metric_.components.T) ** 2).sum(axis=1)
-            for s in range(0, len(knn.X_train_), _BLOCK)
-        ]
+    known = np.array(attacked.perturbation)
+    if question.event == "majority" and attacked.majority_perturbation is not None:
+        known = np.array(attacked.majority_perturbation)
+    upper, perturbation = np.zeros(len(known)), np.zeros(known.shape)
+    right = np.flatnonzero(attacked.status != Status.MISCLASSIFIED.value)
+    some = target.of(right)
+    here = outcomes(question.fitted, some.X, np.zeros(some.X.shape), some.labels, question.event, compute)
+    perturbation[right], upper[right] = confirmed(
+        knn, question.fitted, question.event, some.X, some.labels, known[right], target.box
     )
-    order = np.argsort(c, kind="stable")
-    own = knn.y_train_ == label
-    way = float(np.linalg.norm(knn.X_train_[order[0]] - x))
-    step = _STEP * max(float(np.linalg.norm(delta)), 1e-3 * way)
-    k = (K + 1) // 2
-    if not plurality:
-        if int(own.sum()) < k:
-            return True
-        return _before(knn, c, order[~own[order]][:k], order[own[order]][k - 1 :], step)
-    blur = _TIE * float(c[order[K - 1]])
-    for rival in np.setdiff1d(knn.classes_, [label]):
-        favoured = knn.y_train_ == rival
-        nearest = np.argsort(np.where(own, c + blur, np.where(favoured, c - blur, c)), kind="stable")
-        enough = int(favoured[nearest[:K]].sum()) >= int(own[nearest[:K]].sum())
-        if enough and _before(knn, c, nearest[:K], nearest[K:], step):
-            return True
-    return False
+    at_once = right[here != Outcome.KEPT]
+    upper[at_once], perturbation[at_once] = 0.0, 0.0
+    return upper, perturbation, right[here == Outcome.TIED]
 
 
-def _before(knn: Classifier, c: Array, front: Integers, behind: Integers, step: float) -> bool:
-    """Whether all of the ``front`` are at least as near as all ``behind``, or would be after a step of that length."""
-    if not len(behind) or not len(front):
-        return True
-    front, behind = front[c[front] > c[behind].min()], behind[c[behind] < c[front].max()]
-    G = knn.metric_.components
-    rows = (knn.X_train_[front][:, None] - knn.X_train_[behind]) @ G.T @ G
-    allowed = 2 * step * np.linalg.norm(rows, axis=2)
-    return bool((c[front][:, None] - c[behind] <= allowed).all())
+def _in_order(found: KNNSearch, places: Integers, n_points: int) -> list[Tree | None]:
+    """The trees, None where nothing was searched."""
+    trees: list[Tree | None] = [None] * n_points
+    for place, tree in zip(places, found.trees, strict=True):
+        trees[place] = tree
+    return trees
 
 
 def _require_order(lower: Array, upper: Array, X: Array, perturbation: Array) -> None:
@@ -168,21 +138,15 @@ def _require_order(lower: Array, upper: Array, X: Array, perturbation: Array) ->
 
 
 def _statuses(
-    attacked: AttackedBounds,
-    lower: Array,
-    upper: Array,
-    searched: Integers,
-    finished: NDArray[np.bool_],
-    plurality: bool,
+    attacked: AttackedBounds, lower: Array, upper: Array, searched: Integers, finished: Booleans
 ) -> NDArray[np.str_]:
-    status = attacked.status.copy()
+    status = attacked.status.astype("<U16")
     known = np.where(np.isfinite(upper[searched]), upper[searched], 0.0)
     close = np.isfinite(upper[searched]) & (lower[searched] >= known - EXACT_GAP * known)
     open_ = np.where(finished, Status.BOUNDED.value, Status.TIME_LIMIT.value)
     status[searched] = np.where(close, Status.EXACT.value, open_)
     status[searched[np.isinf(lower[searched])]] = Status.UNREACHABLE.value
-    status[searched[upper[searched] == 0]] = Status.TIED.value
     # A label that wins without a majority has lost the majority from the start.
-    at_once = np.setdiff1d(np.flatnonzero(upper == 0), searched)
+    at_once = np.flatnonzero(upper == 0)
     status[at_once[status[at_once] != Status.MISCLASSIFIED.value]] = Status.EXACT.value
     return status

@@ -9,22 +9,35 @@ knn.attacked_radius(X, y)     # AttackedBounds: that, and a perturbation that do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from arml.attacks import ATTACKS, run_attack, sandwich
-from arml.certify.knn_bound import certified_radii
-from arml.certify.norms import NORMS
-from arml.certify.one_nn import exact_radii
-from arml.certify.point_search import CLOSE, Budget
+from arml.attacks import ATTACKS, DECISION_BASED, DEFAULT_BOX, run_attack, sandwich
+from arml.certify.knn.norms import NORMS
+from arml.certify.knn.point_search import CLOSE, Budget, Question
+from arml.certify.knn.theorem1 import certified_radii
+from arml.certify.one_nn.radii import exact_radii
+from arml.classifier.event import EVENTS, Outcome, outcomes
+from arml.classifier.fitted import Compute, FittedKNN
+from arml.classifier.nearest import nearest
 from arml.devices import resolve_device
-from arml.exact import EVENTS, searched_radius
-from arml.geometry import Mahalanobis, as_mahalanobis, sq_dist_matrix, useful_origin
-from arml.inputs import InvalidInputError, checked_box, checked_labels, checked_points
+from arml.exact import Target, searched_radius
+from arml.geometry import Mahalanobis, as_mahalanobis
+from arml.inputs import (
+    InvalidInputError,
+    Names,
+    check_columns,
+    check_within_box,
+    checked_box,
+    checked_labels,
+    checked_points,
+    column_names,
+)
+from arml.proofs.claim import Claim, Subject, digest
 from arml.radii import AttackedBounds, RadiusBounds, Status
 
 Array = NDArray[np.float64]
@@ -50,7 +63,10 @@ class MahalanobisKNN:
     ----------
     metric_ : the `Mahalanobis` metric in use
     X_train_ (n, d), y_train_ (n,), classes_ (C,) : the training set and its labels
+    n_features_in_ : d; feature_names_in_ (d,) : the columns of X_train, where it was a DataFrame with named ones. A
+        DataFrame with other columns, or these in another order, is refused afterwards; arrays go by position
     device_ : the torch device that ``device`` resolved to
+    fitted_ : what all questions are asked of (`arml.classifier.fitted.FittedKNN`)
     """
 
     def __init__(
@@ -94,7 +110,9 @@ class MahalanobisKNN:
         self.device_ = resolve_device(self.device)
         self.metric_: Mahalanobis = as_mahalanobis(self.metric, X_train.shape[1])
         self.X_train_, self.y_train_, self.classes_ = X_train, y_train, classes
-        self._mapped: tuple[Array, torch.Tensor] | None = None
+        self._keep_names(column_names(X))
+        self.fitted_ = FittedKNN.prepare(self.metric_, X_train, y_train, int(K), self.device_)
+        self._known_digests: dict[str, str] | None = None
         return self
 
     def predict(self, X: ArrayLike) -> Integers:
@@ -117,11 +135,9 @@ class MahalanobisKNN:
             If the classifier is not fitted, or X is not a finite (t, d) array.
         """
         points = self._test_points(X)
-        votes_of = np.searchsorted(self.classes_, self.y_train_)
+        chosen = nearest(self.fitted_, points, Compute(self.memory_budget))
         counts = np.zeros((len(points), len(self.classes_)), dtype=np.int64)
-        for chunk, nearest in self._nearest(points):
-            rows = np.arange(chunk.start, chunk.stop)
-            np.add.at(counts, (rows[:, None], votes_of[nearest]), 1)
+        np.add.at(counts, (np.arange(len(points))[:, None], self.fitted_.votes[chosen]), 1)
         return counts
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
@@ -147,7 +163,7 @@ class MahalanobisKNN:
         ``lower`` is proven and ``upper`` attained by ``perturbation``, to a relative gap of at most 1e-6 (status
         "exact"). Misclassified points have radius 0. For K = 1 this solves eq. (13) of *Provably Robust Metric
         Learning* (`arml.certify.one_nn`). For K > 1, which the paper calls intractable, a search by branch and bound
-        brings Theorem 1 and an attack together (`arml.certify.knn_exact`); it can be stopped at any time and returns a
+        brings Theorem 1 and an attack together (`arml.certify.knn.search`); it can be stopped at any time and returns a
         `SearchedBounds` whose ``lower`` is never below Theorem 1 (status "time_limit" where a gap is left).
 
         Parameters
@@ -156,8 +172,9 @@ class MahalanobisKNN:
             outside keeps its own value as limit
         event : what counts as an attack if K > 1. "majority": fewer than (K + 1) / 2 of the K nearest neighbours have
             the label, the event that Theorem 1 bounds. "plurality": another class has as many of them as the label, so
-            that the answer may change (a tie of votes is an attack, whichever label `predict` prefers). With two
-            classes these are the same, with more "plurality" may be harder
+            that the answer may change (a tie of votes is an attack, whichever label `predict` prefers). "predict":
+            `predict` answers another class, which of equal votes prefers the smallest label. With two classes these are
+            the same, with more each may be harder to reach than the one before
         gap : relative gap at which the search of a point ends (K > 1)
         time_limit : seconds per point, None for no limit; max_nodes : size of the tree, which, unlike time, is
             repeatable (K > 1)
@@ -172,23 +189,20 @@ class MahalanobisKNN:
         """
         points = self._test_points(X)
         labels = checked_labels(y, len(points), "y")
+        subject = Subject(self.metric_.components, self.X_train_, self.y_train_, points, labels)
+        claim = Claim.about(subject, self.n_neighbors, event, checked_box(box), self._digests)
         if self.n_neighbors > 1:
             budget = _checked_budget(event, gap, time_limit, max_nodes)
             attacked, kept = self.attacked_radius(points, labels, box=box), checked_box(box)
-            return searched_radius(
-                self, points, labels, attacked, event=event, box=kept, budget=budget, proofs=proofs, progress=progress
-            )
-        return exact_radii(
-            self.metric_,
-            self.X_train_,
-            self.y_train_,
-            points,
-            labels,
-            box=checked_box(box),
-            device=self.device_,
-            memory_budget=self.memory_budget,
-            progress=progress,
-        )
+            question = Question(self.fitted_, event, budget)
+            target = Target(points, self.fitted_.class_numbers(labels), kept)
+            compute = Compute(self.memory_budget, progress)
+            searched = searched_radius(self, question, target, attacked, claim, proofs=proofs, compute=compute)
+            return replace(searched, subject=subject)
+        compute = Compute(self.memory_budget, progress)
+        numbers = self.fitted_.class_numbers(labels)
+        found = exact_radii(self.fitted_, points, numbers, claim, box=checked_box(box), compute=compute)
+        return replace(found, subject=subject)
 
     def certified_radius(
         self,
@@ -201,7 +215,7 @@ class MahalanobisKNN:
         """Proven lower bounds of the radii of the points X (t, d) with labels y (t,), by Theorem 1, for any odd K.
 
         ``lower`` is the theorem's value (eq. 10), rounded down; ``upper`` is ``inf``, nothing was attacked. What is
-        certified is that y keeps a majority of the K votes; see `arml.certify.knn_bound`. A misclassified point has
+        certified is that y keeps a majority of the K votes; see `arml.certify.knn.theorem1`. A misclassified point has
         radius 0. So has a point whose label wins the vote without a majority (status "bounded"), which only happens
         with more than two classes. Where fewer than (K + 1) / 2 training points have other labels the radius is
         infinite (status "unreachable").
@@ -241,7 +255,8 @@ class MahalanobisKNN:
         ----------
         attack : "local_search" (sees the training points), or "boundary" or "hopskipjump" (only ask for answers)
         box : range (low, high) that every coordinate of the perturbed point must stay in. By default none for
-            "local_search" and (0, 1) for the others, which need one
+            "local_search" and (0, 1) for the others, which need one; points outside that default are refused, points
+            outside a box that is given are placed on it first by the others
         seed : seed of the attacks that draw; local_search does not
         steps : length of the attacks that draw; None is their default
         start : where the attacks that draw start: "training" points, or blends with "noise" as foolbox by default
@@ -261,13 +276,16 @@ class MahalanobisKNN:
         labels = checked_labels(y, len(points), "y")
         if attack not in ATTACKS:
             raise InvalidInputError(f"unknown attack {attack!r}; there are: {', '.join(ATTACKS)}")
+        box = checked_box(box)
+        if box is None and attack in DECISION_BASED:
+            # Nobody chose the default: it would move points that are not meant for it far by its edges alone.
+            own = "pass the range of your features as box=(low, high)" if attack == "boundary" else "scale them to it"
+            check_within_box(points, DEFAULT_BOX, "X", attack, f"{own}, or use attack='local_search', which needs none")
         certified, rows = self._certified(points, labels, 2, None)
         right = np.flatnonzero(certified.status != Status.MISCLASSIFIED.value)
         if progress is not None:
             progress(len(points) - len(right))
-        result = run_attack(
-            self, attack, points[right], labels[right], rows[right], checked_box(box), seed, steps, start, progress
-        )
+        result = run_attack(self, attack, points[right], labels[right], rows[right], box, seed, steps, start, progress)
         return sandwich(certified, right, result)
 
     def _certified(
@@ -276,51 +294,46 @@ class MahalanobisKNN:
         """Theorem 1, and per point the training indices of the rows that decide it."""
         if norm not in NORMS:
             raise InvalidInputError(f"norm must be 2, 1 or inf, got {norm!r}")
-        found = certified_radii(
-            self.metric_,
-            self.X_train_,
-            self.y_train_,
-            points,
-            labels,
-            int(self.n_neighbors),
-            norm=norm,
-            device=self.device_,
-            memory_budget=self.memory_budget,
-            progress=progress,
-        )
+        compute = Compute(self.memory_budget, progress)
+        numbers = self.fitted_.class_numbers(labels)
+        found = certified_radii(self.fitted_, points, numbers, norm=norm, compute=compute)
         # A positive bound proves that the label has its majority, so only the others have to be asked for.
-        doubtful = np.flatnonzero(found.lower == 0)
-        wrong = np.zeros(len(points), dtype=bool)
-        wrong[doubtful] = self.predict(points[doubtful]) != labels[doubtful]
+        doubtful = np.flatnonzero((found.lower == 0) & (numbers >= 0))
+        wrong = numbers < 0
+        at = points[doubtful]
+        answered = outcomes(self.fitted_, at, np.zeros(at.shape), numbers[doubtful], "predict", compute)
+        wrong[doubtful] = answered == Outcome.LOST
         lower = found.lower
         status = np.where(np.isinf(lower), Status.UNREACHABLE.value, Status.BOUNDED.value)
         status = np.where(wrong, Status.MISCLASSIFIED.value, status)
         return RadiusBounds(lower, np.where(wrong, 0.0, np.inf), status), found.rows
 
+    @property
+    def _digests(self) -> dict[str, str]:
+        """Digests of what was fitted, computed once."""
+        if self._known_digests is None:
+            arrays = (("components", self.metric_.components), ("X_train", self.X_train_), ("y_train", self.y_train_))
+            self._known_digests = {name: digest(array) for name, array in arrays}
+        return self._known_digests
+
+    def _keep_names(self, columns: Names | None) -> None:
+        """Keep the names of the columns fitted on; as in scikit-learn only strings make ``feature_names_in_``."""
+        self.n_features_in_ = self.X_train_.shape[1]
+        self._columns = columns
+        if columns is not None and all(isinstance(name, str) for name in columns):
+            self.feature_names_in_ = np.array(columns, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # of an earlier fit
+
     def _test_points(self, X: ArrayLike) -> Array:
         if not hasattr(self, "X_train_"):
             raise InvalidInputError("this MahalanobisKNN is not fitted; call fit(X_train, y_train) first")
+        check_columns(self._columns, column_names(X), "X")
         points = checked_points(X, "X")
         if points.shape[1] != self.X_train_.shape[1]:
             raise InvalidInputError(f"X has {points.shape[1]} features, the training set has {self.X_train_.shape[1]}")
+        self.fitted_.frame.require_reach(points, "X")
         return points
-
-    def _nearest(self, points: Array) -> Iterator[tuple[slice, Integers]]:
-        """Slices of the points with the indices (t, K) of their nearest training points, a chunk at a time."""
-        G = torch.from_numpy(self.metric_.components).to(self.device_)
-        if self._mapped is None:
-            origin = useful_origin(self.X_train_)
-            self._mapped = origin, torch.from_numpy(self.X_train_ - origin).to(self.device_) @ G.T
-        origin, Z = self._mapped
-        rows = max(1, self.memory_budget // (8 * 3 * len(Z)))
-        for start in range(0, len(points), rows):
-            chunk = slice(start, min(start + rows, len(points)))
-            C = sq_dist_matrix(torch.from_numpy(points[chunk] - origin).to(self.device_) @ G.T, Z)
-            if self.n_neighbors == 1:
-                nearest = C.argmin(dim=1, keepdim=True)
-            else:
-                nearest = C.topk(self.n_neighbors, dim=1, largest=False).indices
-            yield chunk, nearest.cpu().numpy()
 
 
 def _checked_budget(event: str, gap: float, time_limit: float | None, max_nodes: int) -> Budget:

@@ -13,6 +13,7 @@ Conventions (cited everywhere else)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,7 +65,9 @@ class RadiusBounds:
     upper : (n,) float64, norm of the best perturbation found, or ``inf`` where none was looked for
     status : (n,) array of `Status` values (strings)
     perturbation : (n, d) float64 or None; row i added to point i makes another class at least as near
-    certificate : proof of ``lower`` that `arml.certify.recheck` can check without the solver, or None
+    certificate : proof of ``lower`` that `arml.recheck` can check without the solver, or None. It names what is
+        claimed: K, event, norm, box, and digests of the data (`arml.proofs.Claim`)
+    subject : the data the result is about (`arml.proofs.Subject`), which `save` writes along; not part of ``==``
     """
 
     lower: NDArray[np.float64]
@@ -72,6 +75,7 @@ class RadiusBounds:
     status: NDArray[np.str_]
     perturbation: NDArray[np.float64] | None = None
     certificate: Any = field(default=None, repr=False)
+    subject: Any = field(default=None, repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.lower)
@@ -100,6 +104,23 @@ class RadiusBounds:
         with np.errstate(invalid="ignore", divide="ignore"):
             gap = (self.upper - self.lower) / self.upper
         return np.where(self.upper == self.lower, 0.0, np.where(np.isinf(self.upper), 1.0, gap))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the radii with their proof and the data they are about, for ``python -m arml.proofs`` (docs/proofs.md).
+
+        Raises
+        ------
+        ValueError
+            If there is no proof.
+        """
+        from arml.proofs.files import save  # only here, so that who has no proofs loads no checker
+        from arml.proofs.result import ProvenResult
+
+        if self.certificate is None or self.subject is None or self.perturbation is None:
+            raise ValueError(
+                "these radii carry no proof that could be saved; ask for one: exact_radius(..., proofs=True)"
+            )
+        save(ProvenResult(self.subject, self.lower, self.upper, self.status, self.perturbation, self.certificate), path)
 
     def certified_error(self, epsilon: float) -> float:
         """Fraction of points whose robustness at ``epsilon`` is not proven: mean(lower <= epsilon), eq. (3)."""

@@ -4,9 +4,9 @@ For a given front of other-class points and given spared same-class points the c
 
     d_M(x + delta, x_j) <= d_M(x + delta, x_i)      for all j in the front and all same-class i that are not spared
 
-is linear in delta for each pair, and the shortest delta solves a least-distance problem (`arml.cells.solve`): the front
-is low, the same-class points are high, the spared are in no constraint. A closed front is also before all other points
-of other classes, so that it is among the K nearest for certain.
+is linear in delta for each pair, and the shortest delta solves a least-distance problem (`arml.least_distance.cell`):
+the front is low, the same-class points are high, the spared are in no constraint. A closed front is also before all
+other points of other classes, so that it is among the K nearest for certain.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from arml.attacks.neighborhood import Neighborhood
-from arml.cells.active_pairs import Workspace
-from arml.cells.solve import FREE, LOW, UNDECIDED, solve_cell
+from arml.compiled import compiled
+from arml.least_distance.active_set import Workspace
+from arml.least_distance.cell import FREE, LOW, UNDECIDED, solve_cell
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -60,7 +60,7 @@ class Assignments(NamedTuple):
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def solve_assignment(problem: Assignments, front: Integers, spared: Integers, cutoff: float, closed: bool) -> float:
     """Norm of the shortest delta of an assignment; infinite where it reaches ``cutoff`` or there is none in the room.
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def decision_based(
     A point outside the box is placed on it first; if that alone changes the answer, it is the result. The norm is
     always that of the whole perturbation, from the point itself. A misclassified point gets perturbation 0, radius 0
     and 0 queries. A point that no attack could start from, or whose result did not change `predict`'s answer, gets
-    radius inf and perturbation 0; ``notes`` counts these.
+    radius inf and perturbation 0; ``notes`` counts these, and the points outside the box.
 
     Parameters
     ----------
@@ -120,7 +121,12 @@ def decision_based(
             run.queries[batch] = calls
             run.finish(batch[holds], X[batch[holds]], points[holds])
             run.fail(batch[~holds], "whose result the classifier did not confirm")
-    return run.result()
+    result = run.result()
+    outside = int(((box[0] > X) | (box[1] < X)).any(axis=1).sum())
+    if not outside:
+        return result
+    note = f"{outside} points are outside the box ({box[0]:g}, {box[1]:g}) and were placed on it first"
+    return replace(result, notes=(*result.notes, note))
 
 
 def _checked_steps(name: str, steps: int | None, start: str, box: tuple[float, float]) -> int:

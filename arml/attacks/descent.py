@@ -27,11 +27,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.attacks.assignment import Assignments, solve_assignment
 from arml.attacks.goals import ANY, Goal, Vote, vote_lost
 from arml.attacks.neighborhood import Neighborhood
-from arml.attacks.steps import Search, Solution, descend, descend_from_all, exchange
-from arml.cells.smallest import smallest
+from arml.attacks.steps import DESCEND, DESCEND_FROM_ALL, EXCHANGE, FIRST, Search, Solution, carry_out
+from arml.least_distance.smallest import smallest
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -55,7 +54,9 @@ _RIVALS, _RIVAL_STARTS = 3, 1
 class Surroundings(Protocol):
     """How a descent looks at the training set from its test point."""
 
-    own: NDArray[np.bool_]
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """Which training points (n,) have the label under attack."""
 
     def nearest(self, count: int) -> Neighborhood:
         """The ``count`` nearest points of either side."""
@@ -109,10 +110,11 @@ class Descent:
     def _first_reach(self, spared: int) -> float:
         """A little more than the solution over the nearest points alone, which is likely to be near the truth."""
         view = self.around.nearest(_FIRST_VIEW)
-        size, norm = self._majority(spared).size, np.inf
-        if size <= view.n_other:
-            front, kept = smallest(view.c[: view.n_other], size), view.nearest_own(view.c, spared)
-            norm = solve_assignment(Assignments.of(view, self.room), front, kept, np.inf, False)
+        goal, norm = self._majority(spared), np.inf
+        if goal.size <= view.n_other:
+            search, solution = Search.among(view, self.room, self.vote), Solution.empty(view)
+            carry_out(FIRST, search, goal, view.c[None], np.inf, solution)
+            norm = float(solution.norm[0])
         least = 0.1 * float(np.linalg.norm(self.around.toward(view.index[:1])))
         return float(np.sqrt(view.c.max())) if np.isinf(norm) else max(_SLACK * norm, least)
 
@@ -123,11 +125,11 @@ class Descent:
     def _search(self, view: Neighborhood, promising: Integers, spared: int) -> tuple[Solution, Solution]:
         """The shortest solutions after which the majority, and the vote, are lost."""
         goal, search, best = self._majority(spared), Search.among(view, self.room, self.vote), Solution.empty(view)
-        descend_from_all(search, goal, self._starts(view, promising), _HOPELESS, best)
+        carry_out(DESCEND_FROM_ALL, search, goal, self._starts(view, promising), _HOPELESS, best)
         if not best.found:
             return best, Solution.empty(view)
         self._overtake(search, view, best, [spared])
-        exchange(search, goal, best)
+        carry_out(EXCHANGE, search, goal, view.c[None], np.inf, best)
         # A class of fewer than k points never has the majority: there the vote is another question.
         n_left = min((self.vote.n_neighbors - 1) // 2, len(view.c) - view.n_other)
         if search.lost.norm[0] > best.norm[0] or n_left > spared:
@@ -135,7 +137,7 @@ class Descent:
             self._overtake(search, view, best.copy(), range(n_left, -1, -1))
             if search.lost.found:
                 # This may shorten what is lost.
-                exchange(search, search.lost_goal(), search.lost.copy())
+                carry_out(EXCHANGE, search, search.lost_goal(), view.c[None], np.inf, search.lost.copy())
         return best, search.lost
 
     def _starts(self, view: Neighborhood, promising: Integers) -> Array:
@@ -163,7 +165,8 @@ class Descent:
         """Press the label's votes down one by one, from ``best`` where ``spared`` are left, until it loses the vote."""
         solution, reached = best, best.copy()
         for n_own in range(spared - 1, -1, -1):
-            if descend(search, self._majority(n_own), solution.moved, search.lost.norm[0], reached):
+            goal, start = self._majority(n_own), solution.moved[None]
+            if carry_out(DESCEND, search, goal, start, float(search.lost.norm[0]), reached):
                 if vote_lost(self.vote, search.votes, reached.moved):
                     return
                 solution = reached.copy()
@@ -181,4 +184,4 @@ class Descent:
                 # Of classes with equal votes the first wins.
                 needed = max(1, n_own + int(rival > self.vote.label))
                 goal = Goal(int(rival), needed, min(max(K - n_own, needed), self.n_other), n_own, False)
-                descend_from_all(search, goal, starts, _HOPELESS, best)
+                carry_out(DESCEND_FROM_ALL, search, goal, starts, _HOPELESS, best)

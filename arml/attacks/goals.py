@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from arml.cells.smallest import smallest
+from arml.compiled import compiled
+from arml.least_distance.smallest import smallest
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -38,7 +38,7 @@ class Goal(NamedTuple):
     closed: bool
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def vote_lost(vote: Vote, votes: Integers, moved: Array) -> bool:
     """Whether the label does not win the vote of points with ``votes`` (m,) at the distances ``moved`` (m,).
 
@@ -50,7 +50,7 @@ def vote_lost(vote: Vote, votes: Integers, moved: Array) -> bool:
     return int(np.argmax(tally)) != vote.label
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def possible(goal: Goal, votes: Integers, n_other: int) -> bool:
     """Whether there are enough points for it; the first ``n_other`` of ``votes`` (m,) are of other classes."""
     of_rival = 0
@@ -59,7 +59,7 @@ def possible(goal: Goal, votes: Integers, n_other: int) -> bool:
     return goal.size <= n_other and goal.needed <= of_rival
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def front_of(goal: Goal, votes: Integers, n_other: int, moved: Array, without: int) -> Integers:
     """Positions of the nearest points by ``moved`` (m,) that fulfil the goal, ``without`` (or -1) not among them."""
     f = moved[:n_other].copy()
@@ -86,7 +86,7 @@ def front_of(goal: Goal, votes: Integers, n_other: int, moved: Array, without: i
     return front[:n]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def nearest_own(moved: Array, n_other: int, count: int) -> Integers:
     """Positions of the ``count`` nearest points with the label y, which are those from ``n_other`` on."""
     return n_other + smallest(moved[n_other:], count)

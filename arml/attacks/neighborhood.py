@@ -19,10 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from arml.cells.smallest import smallest
+from arml.compiled import compiled
+from arml.least_distance.smallest import smallest
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -89,7 +89,7 @@ def _products(P: Array, rows: Integers, nearest: Integers) -> Array:
     return P[rows] @ P[nearest].T if 4 * len(rows) < len(P) else (P @ P[nearest].T)[rows]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _may_pass(
     c: Array, sq_norm: Array, rows: Integers, nearest: Integers, products: Array, count: int, reach: float
 ) -> Booleans:

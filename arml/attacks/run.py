@@ -12,20 +12,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from arml.attacks.local_search import local_search
 from arml.attacks.result import AttackResult
+from arml.classifier.event import Outcome, outcomes
+from arml.classifier.fitted import Compute, FittedKNN
+from arml.classifier.perturbation import confirmed, holds, norm
 from arml.geometry import Mahalanobis
 from arml.radii import AttackedBounds, RadiusBounds, SandwichError
+from arml.versions import VERSIONS
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 DECISION_BASED = ("boundary", "hopskipjump")
 ATTACKS = ("local_search", *DECISION_BASED)
+#: The box of the attacks that need one, where the caller names none.
+DEFAULT_BOX = (0.0, 1.0)
 
 #: Version of `arml.attacks.decision_based`'s numbers; it stands here because importing that module takes seconds.
-DECISION_BASED_VERSION = 1
+DECISION_BASED_VERSION = VERSIONS["attacks.decision_based"]
 
-# A perturbation that rounding keeps from working is lengthened by these fractions until it does.
-_PUSHES = (0.0, 1e-9, 1e-7, 1e-5)
 # Training points that a last resort goes towards, and how often it halves the way.
 _GOALS, _HALVINGS = 16, 30
 # Relative rounding that a proven bound and the norm of a verified perturbation may differ by.
@@ -42,6 +46,7 @@ class Classifier(Protocol):
     y_train_: Integers
     classes_: Integers
     device_: torch.device
+    fitted_: FittedKNN
 
     def predict(self, X: ArrayLike) -> Integers:
         """Labels (t,) of X (t, d)."""
@@ -69,18 +74,9 @@ def run_attack(
     """
     if attack == "local_search":
         result = local_search(
-            knn.metric_,
-            knn.X_train_,
-            np.searchsorted(knn.classes_, knn.y_train_),
-            int(knn.n_neighbors),
-            X,
-            np.searchsorted(knn.classes_, y),
-            promising=promising,
-            box=box,
-            device=knn.device_,
-            memory_budget=knn.memory_budget,
-            progress=progress,
-        )
+            knn.fitted_, X, np.searchsorted(knn.classes_, y), promising=promising, box=box,
+            compute=Compute(knn.memory_budget, progress),
+        )  # fmt: skip
     else:
         # foolbox takes seconds to import, which only those who use it should wait for.
         from arml.attacks.decision_based import decision_based
@@ -94,7 +90,7 @@ def run_attack(
             X,
             y,
             predict=knn.predict,
-            box=(0.0, 1.0) if box is None else box,
+            box=DEFAULT_BOX if box is None else box,
             steps=steps,
             start=start,
             seed=seed,
@@ -108,23 +104,24 @@ def run_attack(
 def _verified(
     knn: Classifier, result: AttackResult, X: Array, y: Integers, box: tuple[float, float] | None
 ) -> AttackResult:
-    """The result with only those perturbations that the classifier confirms, lengthened by a hair where need be."""
-    columns = np.searchsorted(knn.classes_, y)
-    k = (knn.n_neighbors + 1) // 2
-    changed, radius = confirmed(result.perturbation, X, box, lambda points, rows: knn.predict(points) != y[rows])
-    for i in np.flatnonzero(np.isinf(radius)) if result.majority is not None else ():
-        changed[i], radius[i] = toward_training_points(knn, X[i], y[i], box)
+    """The result with only those perturbations that hold, exactly and for the classifier, lengthened by a hair where
+    need be."""
+    fitted, labels = knn.fitted_, knn.fitted_.class_numbers(y)
+    changed, radius = confirmed(knn, fitted, "predict", X, labels, result.perturbation, box)
+    if result.majority is not None:
+        left = np.flatnonzero(np.isinf(radius))
+        for i in left:
+            changed[i] = toward_training_points(knn, X[i], int(labels[i]), box)
+        changed[left], radius[left] = confirmed(knn, fitted, "predict", X[left], labels[left], changed[left], box)
     refused = int((np.isinf(radius) & (result.perturbation != 0).any(axis=1)).sum())
     majority, majority_radius = None, radius
     if result.majority is not None:
-        majority, lost = confirmed(
-            result.majority, X, box, lambda points, rows: knn.votes(points)[np.arange(len(rows)), columns[rows]] < k
-        )
+        majority, lost = confirmed(knn, fitted, "majority", X, labels, result.majority, box)
         shorter = radius < lost
         majority[shorter] = changed[shorter]
         majority_radius = np.minimum(lost, radius)
     # A label that wins the vote without a majority has lost the majority already.
-    without = knn.votes(X)[np.arange(len(X)), columns] < k
+    without = outcomes(fitted, X, np.zeros(X.shape), labels, "majority", Compute()) != Outcome.KEPT
     if majority is not None:
         majority[without] = 0.0
     notes = result.notes + ((f"{refused} perturbations were not confirmed by the classifier",) if refused else ())
@@ -138,56 +135,37 @@ def _verified(
     )
 
 
-def toward_training_points(
-    knn: Classifier, x: Array, y: np.int64, box: tuple[float, float] | None
-) -> tuple[Array, float]:
-    """The way from x (d,) to the nearest training points that are answered otherwise, as far as it has to be gone.
+def toward_training_points(knn: Classifier, x: Array, label: int, box: tuple[float, float] | None) -> Array:
+    """The way from x (d,) to the nearest training points where class number ``label`` has lost, as far as need be.
 
     A last resort for ties and duplicates, where no assignment of strict inequalities has a solution. Returns the
-    perturbation (d,) and its norm; 0 and ``inf`` where none of the nearest is answered otherwise.
+    perturbation (d,), 0 where none of the nearest will do.
     """
+    fitted = knn.fitted_
     inside: NDArray[np.bool_] = np.ones(len(knn.X_train_), dtype=np.bool_)
     if box is not None:
         low_enough, high_enough = knn.X_train_ <= np.maximum(box[1], x), knn.X_train_ >= np.minimum(box[0], x)
         inside = np.asarray((low_enough & high_enough).all(axis=1))
-    others = np.flatnonzero(inside & (knn.y_train_ != y))
-    steps = knn.X_train_[others] - x
-    steps = steps[np.argsort(np.linalg.norm(steps, axis=1), kind="stable")[:_GOALS]]
+    others = np.flatnonzero(inside & (fitted.votes != label))
+    steps = fitted.differences(x, others)
+    steps = steps[np.argsort(np.linalg.norm(steps, axis=1), kind="stable")[:_GOALS]] * fitted.frame.unit
+
+    def lost(ways: Array, some: Array) -> NDArray[np.bool_]:
+        """Whether the label has lost after those parts of the steps (s, d)."""
+        points, labels = np.broadcast_to(x, some.shape), np.full(len(some), label)
+        return holds(knn, fitted, "predict", points, labels, ways[:, None] * some)
+
     if len(steps):
-        steps = steps[knn.predict(x + steps) != y]
+        steps = steps[lost(np.ones(len(steps)), steps)]
     if not len(steps):
-        return np.zeros(len(x)), np.inf
+        return np.zeros(len(x))
     low, high = np.zeros(len(steps)), np.ones(len(steps))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        alone = [knn.predict((x + way * step)[None])[0] != y for way, step in zip(middle, steps, strict=True)]
-        changed = np.array(alone, dtype=bool)
+        changed = lost(middle, steps)
         low, high = np.where(changed, low, middle), np.where(changed, middle, high)
     found = high[:, None] * steps
-    norms = np.linalg.norm(found, axis=1)
-    return found[norms.argmin()], float(norms.min())
-
-
-def confirmed(
-    perturbation: Array,
-    X: Array,
-    box: tuple[float, float] | None,
-    works: Callable[[Array, Integers], NDArray[np.bool_]],
-) -> tuple[Array, Array]:
-    """Perturbations (t, d) that work, 0 for the others, and their norms, ``inf`` for the others."""
-    result, radius = np.zeros(X.shape), np.full(len(X), np.inf)
-    pending = np.flatnonzero((perturbation != 0).any(axis=1))
-    for push in _PUSHES:
-        if pending.size:
-            start = X[pending]
-            tried = (1 + push) * perturbation[pending]
-            if box is not None:
-                tried = np.clip(tried, np.minimum(box[0], start) - start, np.maximum(box[1], start) - start)
-            good = works(start + tried, pending)
-            result[pending[good]] = tried[good]
-            radius[pending[good]] = np.linalg.norm(tried[good], axis=1)
-            pending = pending[~good]
-    return result, radius
+    return np.asarray(found[int(np.argmin([norm(row) for row in found]))])
 
 
 def sandwich(certified: RadiusBounds, attacked: Integers, result: AttackResult) -> AttackedBounds:

@@ -1,5 +1,8 @@
 """The steps of a descent, compiled: from assignment to assignment around one test point (`arml.attacks.descent`).
 
+Of these Python calls `carry_out` alone: what is called from Python is optimised with all that it calls, and one such
+function takes a third of the time of three.
+
 A solution that was found is kept in a `Solution`, memory that the next one overwrites. Of all solutions met on the way
 the shortest that loses the vote is kept in `Search.lost`. No assignment is solved twice in one search.
 """
@@ -9,15 +12,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from arml.attacks.assignment import Assignments, solve_assignment
 from arml.attacks.goals import ANY, Goal, Vote, front_of, nearest_own, possible, vote_lost
 from arml.attacks.neighborhood import Neighborhood
+from arml.compiled import compiled
+from arml.least_distance.arrays import assign
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+#: What `carry_out` is asked for.
+FIRST, DESCEND, DESCEND_FROM_ALL, EXCHANGE = 0, 1, 2, 3
 
 # Assignments remembered; of more the first are forgotten.
 _SEEN = 1 << 14
@@ -81,14 +88,14 @@ class Search(NamedTuple):
         return Goal(rival, needed, size, spared, bool(closed))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _keep(solution: Solution, delta: Array, moved: Array, norm: float) -> None:
-    solution.delta[:] = delta
-    solution.moved[:] = moved
+    assign(solution.delta, delta)
+    assign(solution.moved, moved)
     solution.norm[0] = norm
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mixed(number: int) -> np.uint64:
     """A random-looking 64-bit number for a small one (the finalizer of splitmix64)."""
     z = np.uint64(number + 1) * np.uint64(0x9E3779B97F4A7C15)
@@ -97,7 +104,7 @@ def _mixed(number: int) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_new(search: Search, front: Integers, spared: Integers, closed: bool) -> bool:
     """Whether this assignment was not tried before; from now on it was."""
     key = _mixed(0) if closed else np.uint64(0)
@@ -114,7 +121,7 @@ def _is_new(search: Search, front: Integers, spared: Integers, closed: bool) -> 
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _assign(search: Search, goal: Goal, front: Integers, spared: Integers, cutoff: float) -> float:
     """Norm of an assignment's solution, which is left in ``search.problem.work``; infinite also if it is not new."""
     if not _is_new(search, front, spared, goal.closed):
@@ -128,7 +135,7 @@ def _assign(search: Search, goal: Goal, front: Integers, spared: Integers, cutof
     return norm
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def descend(search: Search, goal: Goal, moved: Array, cutoff: float, last: Solution) -> bool:
     """Fixed point reached from the assignment at ``moved`` (m,), which may be that of ``last``, where it is left.
 
@@ -147,7 +154,7 @@ def descend(search: Search, goal: Goal, moved: Array, cutoff: float, last: Solut
         moved, cutoff = last.moved, norm * (1 + 1e-9)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def descend_from_all(search: Search, goal: Goal, starts: Array, hopeless: float, best: Solution) -> None:
     """`descend` from the starts (s, m); ``best`` becomes the shortest solution if it is not shorter already.
 
@@ -156,7 +163,8 @@ def descend_from_all(search: Search, goal: Goal, starts: Array, hopeless: float,
     it ends with the vote kept the front is closed.
     """
     reached = search.reached
-    for moved in starts:
+    for s in range(starts.shape[0]):
+        moved = starts[s]
         cutoff = hopeless * best.norm[0] if goal.rival == ANY else search.lost.norm[0]
         if not descend(search, goal, moved, cutoff, reached):
             continue
@@ -167,7 +175,16 @@ def descend_from_all(search: Search, goal: Goal, starts: Array, hopeless: float,
             descend(search, closed, reached.moved, cutoff, reached)
 
 
-@njit(cache=True, nogil=True)
+@compiled
+def _without(positions: Integers, omitted: int) -> Integers:
+    """The positions (n,) but for the one at ``omitted``."""
+    rest = np.empty(len(positions) - 1, np.int64)
+    for q in range(len(rest)):
+        rest[q] = positions[q] if q < omitted else positions[q + 1]
+    return rest
+
+
+@compiled
 def exchange(search: Search, goal: Goal, best: Solution) -> None:
     """Leave the fixed point ``best`` by exchanging one point of its front or of the spared for the next nearest."""
     n_other, work = search.problem.n_other, search.problem.work
@@ -180,7 +197,7 @@ def exchange(search: Search, goal: Goal, best: Solution) -> None:
             if q < len(front):
                 others, spared = front_of(goal, search.votes, n_other, best.moved, front[q]), kept[: goal.spared].copy()
             else:
-                others, spared = front, np.delete(kept, q - len(front))
+                others, spared = front, _without(kept, q - len(front))
             norm = _assign(search, goal, others, spared, improved.norm[0])
             if norm < improved.norm[0]:
                 _keep(improved, work.delta, work.f, norm)
@@ -190,3 +207,27 @@ def exchange(search: Search, goal: Goal, best: Solution) -> None:
         _keep(best, improved.delta, improved.moved, improved.norm[0])
         if done:
             return
+
+
+@compiled
+def carry_out(step: int, search: Search, goal: Goal, starts: Array, limit: float, solution: Solution) -> bool:
+    """One of the steps; whether there is a solution then.
+
+    Parameters
+    ----------
+    step : FIRST (the assignment at a start alone), DESCEND, DESCEND_FROM_ALL or EXCHANGE
+    starts (s, m) : moved distances to start from; only the first counts but for DESCEND_FROM_ALL, none for EXCHANGE
+    limit : the cutoff of FIRST and DESCEND, or how many times worse than the best a start may be
+    solution : the solution found, or the one to improve; it may be the start
+    """
+    if step == FIRST:
+        n_other, work = search.problem.n_other, search.problem.work
+        front, kept = front_of(goal, search.votes, n_other, starts[0], -1), nearest_own(starts[0], n_other, goal.spared)
+        _keep(solution, work.delta, work.f, _assign(search, goal, front, kept, limit))
+    elif step == DESCEND:
+        return descend(search, goal, starts[0], limit, solution)
+    elif step == DESCEND_FROM_ALL:
+        descend_from_all(search, goal, starts, limit, solution)
+    else:
+        exchange(search, goal, solution)
+    return bool(solution.norm[0] < np.inf)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from arml.attacks.assignment import Assignments, solve_assignment
 from arml.attacks.local_search import local_search
 from arml.attacks.neighborhood import Neighborhood, mattering
-from arml.cells.smallest import smallest
 from arml.geometry import Mahalanobis
+from arml.least_distance.smallest import smallest
 from arml.neighbors import MahalanobisKNN
 from arml.radii import Status
 
@@ -171,7 +171,7 @@ def test_the_rows_that_decide_the_certificate_are_good_starts():
     y = np.array([0, 0] + [1] * 13)
     x, label = np.zeros((1, 2)), np.array([0])
     knn = MahalanobisKNN(1).fit(X, y)
-    arguments = (knn.metric_, X, y, 1, x, label)
+    arguments = (knn.fitted_, x, label)
     assert local_search(*arguments).radius[0] == pytest.approx(1.5, rel=0.01)
     assert local_search(*arguments, promising=np.array([[14, -1]])).radius[0] == pytest.approx(1.2)
     assert knn.attacked_radius(x, label).upper[0] == pytest.approx(1.2)

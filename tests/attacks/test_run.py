@@ -127,16 +127,18 @@ def test_the_majority_is_counted_in_votes_and_never_lost_later_than_the_vote(mon
     claimed = run_forged(monkeypatch, knn, x, [[3.6], [3.6], [3.6], [0.0]], majority=[[2.6], [2.0], [4.5], [2.6]])
     # Where nothing was claimed the way to a training point changes the answer at the midpoint of 1 and 6.
     np.testing.assert_allclose(claimed.radius, [3.6, 3.6, 3.6, 3.5], rtol=1e-6)
-    np.testing.assert_array_equal(claimed.majority_radius, [2.6, 3.6, 3.6, 2.6])
+    # Norms are rounded up.
+    expected = np.array([2.6, 3.6, 3.6, 2.6])
+    assert (claimed.majority_radius >= expected).all()
+    np.testing.assert_allclose(claimed.majority_radius, expected, rtol=2.0**-49)
 
 
 def test_the_last_resort_is_the_way_to_a_training_point_within_the_box():
     knn = MahalanobisKNN(1).fit(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]]), [0, 1, 1])
-    delta, norm = module.toward_training_points(knn, np.zeros(2), np.int64(0), None)
+    delta = module.toward_training_points(knn, np.zeros(2), 0, None)
     np.testing.assert_allclose(delta, [1.0, 0.0], atol=1e-6)
-    assert norm == pytest.approx(1.0, abs=1e-6)
     assert knn.predict(delta[None])[0] == 1
-    assert module.toward_training_points(knn, np.zeros(2), np.int64(0), (0.0, 1.0))[1] == np.inf
+    assert not module.toward_training_points(knn, np.zeros(2), 0, (0.0, 1.0)).any()
 
 
 def test_a_duplicate_of_another_class_is_left_behind():
@@ -170,4 +172,6 @@ def test_a_decision_based_attack_gets_the_unit_box_unless_another_is_given(monke
     bounds = line.attacked_radius([[0.1]], [0], attack="boundary", seed=3, steps=17)
     line.attacked_radius([[0.1]], [0], attack="boundary", box=(-1, 2))
     assert asked == [("boundary", (0.0, 1.0), 17, 3), ("boundary", (-1.0, 2.0), None, 0)]
-    assert (bounds.upper[0], bounds.majority[0], bounds.queries[0]) == (0.5, 0.5, 9)
+    assert bounds.upper[0] == bounds.majority[0]
+    assert 0.5 <= bounds.upper[0] <= 0.5 * (1 + 2.0**-49)  # norms are rounded up
+    assert bounds.queries[0] == 9

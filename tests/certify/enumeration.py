@@ -4,18 +4,37 @@ from itertools import combinations
 
 import cvxpy as cp
 import numpy as np
+from scipy.optimize import nnls
 
-from arml.qp import OPTIMAL, least_distance, normalise_rows
+# A row no longer than this, relative to the longest, is one of zeros: points that M cannot tell apart.
+_ZERO = 1e-14
+# Squared residual from which on a problem scaled to a solution of norm 1 or so has none: one of norm 1e6 would be.
+_NO_SOLUTION = 1e-12
 
 
-def by_active_set(A, b):
-    A, b = np.ascontiguousarray(A), b.copy()
-    zero = np.abs(A).max(axis=1, initial=0.0) < 1e-14
+def by_nnls(A, b):
+    """Norm of the shortest delta with ``A delta <= b``, infinite where there is none, by Lawson and Hanson's LDP.
+
+    The residual r of ``min ||E u - f||`` over u >= 0, with ``E = [-A, -b]'`` and f the last unit vector, gives delta =
+    ``-r[:-1] / r[-1]``. It is solved twice: with b scaled by what one row alone demands, and by the norm so found,
+    because digits are lost where the norm is far from 1.
+    """
+    length = np.linalg.norm(A, axis=1)
+    zero = length <= _ZERO * max(length.max(initial=0.0), 1e-300)
     if (b[zero] < -1e-12).any():
         return np.inf
-    normalise_rows(A, b)
-    outcome, delta, _ = least_distance(A, b, np.inf)
-    return float(np.linalg.norm(delta)) if outcome == OPTIMAL else np.inf
+    A, b = A[~zero] / length[~zero, None], b[~zero] / length[~zero]
+    norm = -b.min(initial=0.0)
+    if norm == 0:
+        return 0.0
+    for _ in range(2):
+        E = np.vstack([-A.T, -b / norm])
+        f = np.append(np.zeros(A.shape[1]), 1.0)
+        residual = E @ nnls(E, f)[0] - f
+        if residual @ residual <= _NO_SOLUTION:
+            return np.inf
+        norm *= float(np.linalg.norm(residual[:-1]) / -residual[-1])
+    return norm
 
 
 def by_cvxpy(A, b):
@@ -37,7 +56,7 @@ def cell_value(P, c, low, high, solve, room=None):
     return solve(A, b)
 
 
-def majority_radius(P, c, own, k, solve=by_active_set, room=None):
+def majority_radius(P, c, own, k, solve=by_nnls, room=None):
     """Shortest delta after which k other-class points are before all but k - 1 points of the label."""
     others, same = np.flatnonzero(~own), np.flatnonzero(own)
     if len(same) < k:
@@ -46,13 +65,25 @@ def majority_radius(P, c, own, k, solve=by_active_set, room=None):
     return min((cell_value(P, c, low, high, solve, room) for low, high in cells), default=np.inf)
 
 
-def plurality_radius(P, c, y, label, K, solve=by_active_set, room=None):
+def plurality_radius(P, c, y, label, K, solve=by_nnls, room=None):
     """Shortest delta after which K nearest points can be chosen that hold as many of another class as of the label."""
+    return vote_radius(P, c, y, label, K, np.zeros(y.max() + 1, dtype=int), solve, room)
+
+
+def predict_radius(P, c, y, label, K, solve=by_nnls, room=None):
+    """Shortest delta after which K nearest points can be chosen with which the classifier may answer another class."""
+    return vote_radius(P, c, y, label, K, np.arange(y.max() + 1) > label, solve, room)
+
+
+def vote_radius(P, c, y, label, K, more, solve, room):
+    """Shortest delta after which K nearest points can be chosen that hold of another class as many as of the label and
+    ``more`` (C,)."""
     best = np.inf
     for nearest in combinations(range(len(y)), K):
-        counts = np.bincount(y[list(nearest)], minlength=y.max() + 1)
-        of_label, counts[label] = counts[label], -1
-        if counts.max() >= of_label:
+        counts = np.bincount(y[list(nearest)], minlength=len(more))
+        ahead = (counts >= counts[label] + more) & (counts > 0)
+        ahead[label] = False
+        if ahead.any():
             rest = np.setdiff1d(np.arange(len(y)), nearest)
             best = min(best, cell_value(P, c, list(nearest), rest, solve, room))
     return best

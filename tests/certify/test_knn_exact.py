@@ -4,45 +4,49 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from arml.certify.knn_exact import search_radii
-from arml.certify.one_nn import exact_radii
-from arml.certify.point_search import Budget
+from arml import MahalanobisKNN
+from arml.certify.knn.point_search import Budget, Question
+from arml.certify.knn.search import search_radii
+from arml.classifier.event import EVENTS
 from arml.geometry import Mahalanobis
 from tests.certify.enumeration import (
-    by_active_set,
     by_cvxpy,
+    by_nnls,
     cell_value,
     majority_radius,
     plurality_radius,
+    predict_radius,
     random_problem,
     seen_from,
 )
+from tests.certify.fitted import fit
 
 
-def search(X, y, G, x, label, K, incumbent, *, plurality=False, budget=None, box=None):
-    found = search_radii(
-        Mahalanobis.from_components(G), X, y, K, x[None], np.array([label]), np.array([incumbent]),
-        plurality=plurality, budget=budget or Budget(), box=box,
-    )  # fmt: skip
+def search(X, y, G, x, label, K, incumbent, *, event="majority", budget=None, box=None):
+    fitted = fit(G, X, y, K)
+    question = Question(fitted, event, budget or Budget())
+    numbers = fitted.class_numbers(np.array([label]))
+    found = search_radii(question, x[None], numbers, np.array([incumbent]), box=box)
     attained = float(np.linalg.norm(found.perturbation[0])) if found.improved[0] else incumbent
     return float(found.lower[0]), attained, found
 
 
-def truth(X, y, G, x, label, K, *, plurality, room=None):
+def truth(X, y, G, x, label, K, *, event, solve=by_nnls, room=None):
     P, c = seen_from(x, X, G)
-    if plurality:
-        return plurality_radius(P, c, y, label, K, room=room)
-    return majority_radius(P, c, y == label, (K + 1) // 2, room=room)
+    if event == "majority":
+        return majority_radius(P, c, y == label, (K + 1) // 2, solve, room)
+    vote = plurality_radius if event == "plurality" else predict_radius
+    return vote(P, c, y, label, K, solve, room)
 
 
 def room_of(x, box):
     return np.stack([x - np.minimum(box[0], x), np.maximum(box[1], x) - x])
 
 
-@pytest.mark.parametrize("plurality", [False, True])
+@pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("K", [1, 3, 5])
 @pytest.mark.parametrize("seed", range(12))
-def test_radius_within_a_box_is_that_of_the_best_assignment_there(seed, K, plurality):
+def test_radius_within_a_box_is_that_of_the_best_assignment_there(seed, K, event):
     """Boxes around the points, across them, and with the test point outside: features beyond it may not go on."""
     rng = np.random.default_rng([seed, K, 7])
     tested = 0
@@ -50,13 +54,13 @@ def test_radius_within_a_box_is_that_of_the_best_assignment_there(seed, K, plura
         X, y, G, x, label = random_problem(rng)
         box = tuple(np.sort(rng.normal(size=2) * 1.5))
         room = room_of(x, box)
-        free = truth(X, y, G, x, label, K, plurality=plurality)
-        exact = truth(X, y, G, x, label, K, plurality=plurality, room=room)
+        free = truth(X, y, G, x, label, K, event=event)
+        exact = truth(X, y, G, x, label, K, event=event, room=room)
         if free < 1e-9 or (exact == free and rng.random() < 0.8):
             continue
         tested += 1
         incumbent = np.inf if rng.random() < 0.5 else exact * rng.choice([1 + 1e-9, 1.3, 5.0])
-        lower, attained, found = search(X, y, G, x, label, K, incumbent, plurality=plurality, box=box)
+        lower, attained, found = search(X, y, G, x, label, K, incumbent, event=event, box=box)
         assert found.finished[0]
         if np.isinf(exact):
             # The whole box was searched, in vain.
@@ -71,38 +75,34 @@ def test_radius_within_a_box_is_that_of_the_best_assignment_there(seed, K, plura
             assert (moved <= room[1] + 1e-9).all()
 
 
-@pytest.mark.parametrize("plurality", [False, True])
+@pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("K", [1, 3, 5])
 @pytest.mark.parametrize("seed", range(12))
-def test_radius_is_that_of_the_best_assignment(seed, K, plurality):
+def test_radius_is_that_of_the_best_assignment(seed, K, event):
     rng = np.random.default_rng([seed, K])
     tested = 0
     while tested < 3:
         X, y, G, x, label = random_problem(rng)
-        exact = truth(X, y, G, x, label, K, plurality=plurality)
+        exact = truth(X, y, G, x, label, K, event=event)
         if exact < 1e-9:
             continue
         tested += 1
         # The incumbent: as good as can be, mediocre, or hopeless.
         incumbent = 50.0 if np.isinf(exact) else exact * rng.choice([1 + 1e-9, 1.3, 5.0])
         expected = min(exact, incumbent)
-        lower, attained, found = search(X, y, G, x, label, K, incumbent, plurality=plurality)
+        lower, attained, found = search(X, y, G, x, label, K, incumbent, event=event)
         assert lower <= expected * (1 + 1e-9)
         assert lower >= expected * (1 - 1e-6)
         assert attained == pytest.approx(expected, rel=1e-6)
         assert found.finished[0]
 
 
-@pytest.mark.parametrize("plurality", [False, True])
+@pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("seed", range(4))
-def test_enumeration_itself_agrees_with_cvxpy(seed, plurality):
+def test_enumeration_itself_agrees_with_cvxpy(seed, event):
     rng = np.random.default_rng(100 + seed)
     X, y, G, x, label = random_problem(rng, n_max=7)
-    P, c = seen_from(x, X, G)
-    if plurality:
-        ours, theirs = (plurality_radius(P, c, y, label, 3, solve) for solve in (by_active_set, by_cvxpy))
-    else:
-        ours, theirs = (majority_radius(P, c, y == label, 2, solve) for solve in (by_active_set, by_cvxpy))
+    ours, theirs = (truth(X, y, G, x, label, 3, event=event, solve=solve) for solve in (by_nnls, by_cvxpy))
     assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
 
 
@@ -178,16 +178,16 @@ def test_one_neighbour_is_the_exact_1nn_radius(seed):
     n, d = 80, 4
     y = rng.integers(0, 3, n)
     X, G = rng.normal(size=(n, d)) + y[:, None], rng.normal(size=(3, d))
-    T, labels = rng.normal(size=(12, d)) + 1.0, rng.integers(0, 3, 12)
-    metric = Mahalanobis.from_components(G)
-    reference = exact_radii(metric, X, y, T, labels)
-    for plurality in (False, True):
-        right = np.flatnonzero(reference.upper > 0)
-        found = search_radii(
-            metric, X, y, 1, T[right], labels[right], np.full(len(right), np.inf), plurality=plurality, budget=Budget()
-        )
-        np.testing.assert_allclose(found.lower, reference.upper[right], rtol=1e-6)
-        np.testing.assert_allclose(np.linalg.norm(found.perturbation, axis=1), reference.upper[right], rtol=1e-6)
+    T = rng.normal(size=(12, d)) + 1.0
+    knn = MahalanobisKNN(1, metric=Mahalanobis.from_components(G)).fit(X, y)
+    labels = knn.predict(T)
+    reference = knn.exact_radius(T, labels).upper
+    assert (reference > 0).all()
+    for event in EVENTS:
+        question = Question(knn.fitted_, event, Budget())
+        found = search_radii(question, T, knn.fitted_.class_numbers(labels), np.full(len(T), np.inf))
+        np.testing.assert_allclose(found.lower, reference, rtol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(found.perturbation, axis=1), reference, rtol=1e-6)
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 5, 20])
@@ -195,7 +195,7 @@ def test_bounds_hold_whenever_the_search_is_stopped(nodes):
     rng = np.random.default_rng(nodes)
     for _ in range(15):
         X, y, G, x, label = random_problem(rng)
-        exact = truth(X, y, G, x, label, 5, plurality=False)
+        exact = truth(X, y, G, x, label, 5, event="majority")
         if not 1e-9 < exact < 1e9:
             continue
         lower, attained, found = search(X, y, G, x, label, 5, 2 * exact, budget=Budget(nodes=nodes))
@@ -222,11 +222,11 @@ def test_two_points_that_the_metric_cannot_tell_apart_do_not_confuse_the_search(
     X = np.array([[0.0, 0.0], [0.0, 9.0], [1.0, 0.0], [1.0, 5.0], [2.0, 1.0], [-1.0, 0.0]])
     y = np.array([0, 0, 1, 1, 1, 0])
     G = np.array([[1.0, 0.0]])
-    exact = truth(X, y, G, np.zeros(2), 0, 3, plurality=False)
+    exact = truth(X, y, G, np.zeros(2), 0, 3, event="majority")
     lower, attained, _ = search(X, y, G, np.zeros(2), 0, 3, np.inf)
     assert lower == pytest.approx(exact, rel=1e-6)
     assert attained == pytest.approx(exact, rel=1e-6)
 
 
 def test_enumeration_of_a_cell_without_constraints_is_zero():
-    assert cell_value(np.zeros((2, 1)), np.zeros(2), [0], [], by_active_set) == 0.0
+    assert cell_value(np.zeros((2, 1)), np.zeros(2), [0], [], by_nnls) == 0.0

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from arml.certify.norms import NORMS, norms_between, norms_to_all
-from arml.certify.training_set import TrainingSet
+from arml.certify.knn.norms import NORMS, norms_between, norms_to_all
 from arml.geometry import Mahalanobis
 from arml.neighbors import MahalanobisKNN
+from tests.certify.fitted import fit
 
 FINE = np.longdouble
 _DUAL_NORM = {
@@ -42,8 +42,9 @@ def test_dual_norms_are_rounded_up_but_not_by_much(norm, rank):
     rng = np.random.default_rng(rank)
     X, G, y = rng.normal(size=(40, 4)), rng.normal(size=(rank, 4)), np.arange(40) % 2
     X[7] = X[3]
-    train = TrainingSet.build(Mahalanobis.from_components(G), X, y, torch.device("cpu"))
-    P = train.X.astype(FINE) @ G.T.astype(FINE) @ G.astype(FINE)
+    train = fit(G, X, y).train
+    G = train.metric.components.astype(FINE)
+    P = train.X.astype(FINE) @ G.T @ G
     rows, others = np.array([3, 0, 21]), np.arange(5, 40)
     # The expanded square of a difference is off by eps times the squares, its root by the root of that.
     room = 1e-7 * float(np.abs(P).max())

@@ -1,0 +1,1 @@
+"""Exact radii of 1-NN (K = 1)."""

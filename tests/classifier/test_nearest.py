@@ -1,0 +1,125 @@
+"""The nearest training points against distances in rational arithmetic, wherever the points lie."""
+
+import numpy as np
+import pytest
+
+from arml.classifier.fitted import Compute
+from arml.classifier.homes import sights
+from arml.classifier.nearest import near, nearest
+from tests.certify.fitted import fit
+from tests.certify.rationals import hostile, seen
+from tests.classifier.test_rounding import fractions_of, in_units
+
+
+def candidates(fitted, points, blur=None):
+    """For each of the points all training points that may be among its K nearest."""
+    found = near(fitted, points, Compute(), blur)
+    assert all(len(some) > fitted.n_neighbors for some in found.doubtful.values())
+    return [found.doubtful.get(t, found.indices[t]) for t in range(len(points))]
+
+
+def layouts(seed):
+    """Points with rows and groups far away: (G, X, test points)."""
+    rng = np.random.default_rng(seed)
+    G, X, x = hostile(seed, n=24)
+    if seed % 2:
+        X[-3:] += 10.0 ** rng.integers(4, 13)  # a group that is far from all others
+    if seed % 3 == 0:
+        X[0] = 10.0 ** rng.integers(5, 13)  # a sentinel
+    if seed % 5 == 0:
+        X[5:8] = X[4]
+    points = np.stack([x, X[3] + 1e-9 * (X[4] - X[5]), X[-1] + (X[-2] - X[-1]) / 3, X[2]])
+    return G, X, points
+
+
+@pytest.mark.parametrize("K", [1, 3, 7])
+@pytest.mark.parametrize("seed", range(30))
+def test_candidates_hold_all_that_are_among_the_nearest_and_few_others(seed, K):
+    G, X, points = layouts(seed)
+    fitted = fit(G, X, np.arange(24) % 3, K)
+    found = candidates(fitted, points)
+    chosen = nearest(fitted, points, Compute())
+    for t, x in enumerate(points):
+        c = seen(G, X, x)[0]
+        last = sorted(c)[K - 1]
+        among = {i for i in range(24) if c[i] <= last}
+        assert among <= set(found[t].tolist())
+        # What is there besides is as far as the K-th nearest, up to the rounding of differences.
+        room = float(last) * 1e-9 + 1e-300
+        assert all(float(c[i] - last) <= room for i in found[t])
+        assert len(set(chosen[t].tolist())) == K
+        assert all(float(c[i] - last) <= room for i in chosen[t])
+        if len(among) == K and len(found[t]) == K:
+            assert set(chosen[t].tolist()) == among
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_candidates_of_a_blurred_point_hold_those_of_all_points_that_it_may_be(seed):
+    G, X, points = layouts(seed)
+    fitted = fit(G, X, np.arange(24) % 3, 3)
+    rng = np.random.default_rng(seed)
+    blur = np.abs(rng.normal(size=points.shape)) * 10.0 ** rng.uniform(-8, 0)
+    found = candidates(fitted, points, blur)
+    for t in range(len(points)):
+        for _ in range(6):
+            there = points[t] + blur[t] * rng.choice([-1, 0, 1], size=points.shape[1]) * (1 - 1e-6)
+            if (np.abs(there - points[t]) > blur[t]).any():
+                continue  # the sum's own rounding
+            c = seen(G, X, there)[0]
+            last = sorted(c)[2]
+            assert {i for i in range(24) if c[i] <= last} <= set(found[t].tolist())
+
+
+def test_of_points_at_the_same_distance_the_first_is_nearest():
+    X = np.array([[2.0], [1.0], [-1.0], [1.0], [-2.0]])
+    for K, expected in ((1, {1}), (3, {1, 2, 3})):
+        fitted = fit(np.eye(1), X, np.arange(5) % 2, K)
+        assert set(nearest(fitted, np.zeros((1, 1)), Compute())[0].tolist()) == expected
+
+
+def test_chunks_change_nothing():
+    G, X, points = layouts(4)
+    fitted = fit(G, X, np.arange(24) % 3, 5)
+    single = Compute(memory_budget=1)
+    assert single.rows(24, 3) == 1
+    found, again = (np.sort(nearest(fitted, points, compute), axis=1) for compute in (Compute(), single))
+    np.testing.assert_array_equal(found, again)
+
+
+# -- frames of their own -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apart", [1e3, 1e6, 1e8])
+@pytest.mark.parametrize("K", [1, 5])
+def test_test_points_are_seen_once_and_clearly_wherever_they_lie(apart, K):
+    rng = np.random.default_rng(0)
+    X, G = rng.normal(size=(60, 3)), rng.normal(size=(3, 3))
+    X[40:] += apart
+    points = np.concatenate([rng.normal(size=(5, 3)), rng.normal(size=(5, 3)) + apart])
+    y = np.arange(60) % 2
+    fitted = fit(G, X, y, K)
+    own = fitted.train.classes[1]
+    places, frames = [], 0
+    for sight in sights(fitted, points, own):
+        frames += 1
+        places.extend(sight.positions.tolist())
+        near = sight.C.topk(K, dim=1, largest=False).values[:, -1]
+        assert (sight.share <= 1e-7 * near).all()
+        for q, position in enumerate(sight.positions):
+            exact = in_units(fitted, X[fitted.train.order], points[position])[0]
+            share = fractions_of(sight.share)[q]
+            for i, computed in enumerate(fractions_of(sight.C[q])):
+                if own.start <= i < own.stop:
+                    assert computed >= exact[i] - share
+                else:
+                    assert computed <= exact[i] + share
+    assert sorted(places) == list(range(10))
+    assert frames <= 3
+    assert frames > 1 or apart < 1e6
+
+
+def test_a_point_on_its_neighbours_is_seen_once_all_the_same():
+    X, y = np.array([[0.0], [1.0], [1e6], [1e6]]), np.array([0, 1, 0, 1])
+    fitted = fit(np.eye(1), X, y)
+    found = list(sights(fitted, np.array([[1e6], [1e6]]), fitted.train.classes[0]))
+    assert sorted(place for sight in found for place in sight.positions.tolist()) == [0, 1]
