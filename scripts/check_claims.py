@@ -21,7 +21,7 @@ from arml.reports.check import Comparison, DamagedReportError, compare_claims, p
 from arml.reports.claims import load_reasons, make_claims
 from arml.reports.records import RadiiRecord, read_radii_records
 from arml.reports.sandwich import check_sandwich
-from arml.reports.selection import TABLES, TableSpec, choose_records
+from arml.reports.selection import TABLES, DisagreementError, TableSpec, choose_records
 from arml.reports.tables import build_table
 
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in names:
         try:
             comparison = compare(TABLES[name], records, committed[name] or "", options)
-        except (DamagedReportError, SandwichError) as error:
+        except (DamagedReportError, DisagreementError, SandwichError) as error:
             complain(f"{name}: {error}")
             passed = False
         else:
@@ -81,7 +81,7 @@ def compare(spec: TableSpec, records: Sequence[RadiiRecord], claims: str, option
     ------
     DamagedReportError
         If a committed file cannot be read.
-    SandwichError
+    SandwichError, DisagreementError
         If records of the table contradict each other.
     """
     name = f"{spec.name}.csv"

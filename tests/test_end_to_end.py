@@ -40,4 +40,5 @@ def test_the_demo_makes_its_table_and_figure_and_finds_them_again(tmp_path):
     again = script("run.py", "-m", "experiment=demo", f"output.runs={runs}")
     assert again.count("; found ") == 6
     confirmed = script("recheck.py", "--runs", str(runs))
-    assert confirmed.count("500 of 500 radii confirmed") == 6
+    assert confirmed.count(": confirmed (500 radii)") == 6
+    assert confirmed.endswith("6 records: 6 confirmed, 0 without a proof, 0 refused\n")

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import shuffle
 
+from arml import subset
 from arml.datasets.errors import DatasetError
 from arml.datasets.registry import Scaling
+from arml.versions import VERSIONS
 
 #: Part of every dataset's digest; to be raised whenever the numbers made here change.
-VERSION = 1
+VERSION = VERSIONS["datasets.protocol"]
 
 Real = NDArray[np.float64] | NDArray[np.uint8]
 
@@ -72,5 +73,4 @@ def evaluation_indices(n_test: int, n: int | None = 1000, seed: int = 42) -> NDA
     """
     if n is not None and n < 1:
         raise DatasetError(f"n must be at least 1, or None for the whole test part; got {n}")
-    order: NDArray[np.int64] = shuffle(np.arange(n_test, dtype=np.int64), random_state=seed)
-    return order[:n]
+    return subset.evaluation_indices(n_test, n, seed)

@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.attacks import DECISION_BASED_VERSION, local_search
-from arml.certify import KNNCertificate, knn_bound, knn_exact, one_nn
 from arml.datasets import Dataset
 from arml.experiments.config import (
     BoundaryGridConfig,
@@ -26,14 +24,13 @@ from arml.experiments.config import (
 from arml.experiments.progress import progress_bar, say
 from arml.learners import StoredMetric
 from arml.neighbors import MahalanobisKNN
+from arml.proofs import Proof
 from arml.radii import AttackedBounds, RadiusBounds, SearchedBounds
+from arml.record_checks import PROOF_FILE
 
 POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
 ATTACK_COLUMNS = (*POINT_COLUMNS, "majority", "queries")
 SEARCH_COLUMNS = (*POINT_COLUMNS, "nodes")
-
-#: Bump when the numbers of the boundary grid change.
-GRID_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -53,13 +50,11 @@ class Evaluation:
     Attributes
     ----------
     stage : folder of its records under the runs root, and their "stage"
-    versions : versions of the code that computes its numbers, by module; hashed into the record's id
     settings : what of the configuration it depends on besides dataset and metric; hashed into the record's id
     compute : writes the record's files into a folder
     """
 
     stage: str
-    versions: Mapping[str, int]
     settings: Callable[[RunConfig], dict[str, object]]
     compute: Callable[[Inputs, Path], None]
 
@@ -75,17 +70,15 @@ def exact_1nn(inputs: Inputs, folder: Path) -> None:
     with progress_bar(f"{data.name} {config.method.name}: exact radii", len(y)) as advance:
         bounds = knn.exact_radius(X, y, box=None if box is None else (box[0], box[1]), progress=advance)
     _write_points(folder / "points.csv", index, y, knn.predict(X), bounds)
-    arrays = {"index": index, "perturbation": bounds.perturbation}
-    if bounds.certificate is not None:
-        arrays |= bounds.certificate.arrays()
-    present = {name: array for name, array in arrays.items() if array is not None}
-    np.savez_compressed(folder / "witness.npz", allow_pickle=False, **present)
+    assert bounds.perturbation is not None
+    assert isinstance(bounds.certificate, Proof)
+    write_witness(folder / PROOF_FILE, index, bounds.perturbation, bounds.certificate)
 
 
 def exact_knn(inputs: Inputs, folder: Path) -> None:
     """Exact radii of the evaluation subset for K > 1: ``points.csv``, and the perturbations in ``perturbation.npz``.
 
-    With proofs these lie in ``witness.npz``, beside what `arml.recheck` needs.
+    With proofs these lie in ``witness.npz``, beside the proof.
     """
     config, data = inputs.config, inputs.data
     evaluation = config.evaluation
@@ -101,10 +94,11 @@ def exact_knn(inputs: Inputs, folder: Path) -> None:
         )  # fmt: skip
     _write_points(folder / "points.csv", index, y, knn.predict(X), bounds)
     assert bounds.perturbation is not None
-    arrays: dict[str, NDArray[np.generic]] = {"index": index, "perturbation": bounds.perturbation}
-    if isinstance(bounds.certificate, KNNCertificate):
-        np.savez_compressed(folder / "witness.npz", allow_pickle=False, **arrays, **bounds.certificate.arrays())
+    if evaluation.proofs:
+        assert isinstance(bounds.certificate, Proof)
+        write_witness(folder / PROOF_FILE, index, bounds.perturbation, bounds.certificate)
     else:
+        arrays = {"index": index, "perturbation": bounds.perturbation}
         np.savez_compressed(folder / "perturbation.npz", allow_pickle=False, **arrays)
 
 
@@ -181,6 +175,13 @@ def _classifier(inputs: Inputs) -> MahalanobisKNN:
     return knn.fit(inputs.data.X_train, inputs.data.y_train)
 
 
+def write_witness(path: Path, index: NDArray[np.int64], perturbation: NDArray[np.float64], proof: Proof) -> None:
+    """Rows of the test part, perturbations, proof and its claim, as `arml.experiments.verify` reads them."""
+    arrays: dict[str, NDArray[np.generic]] = {"index": index, "perturbation": perturbation}
+    arrays |= {"claim": np.array(proof.claim.text()), **proof.arrays()}
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
 def _write_points(
     path: Path,
     index: NDArray[np.int64],
@@ -209,11 +210,6 @@ def _point_settings(config: RunConfig) -> dict[str, object]:
     return {"k": config.k, "n_eval": config.n_eval, "seed": config.seed, **parameters(config.evaluation)}
 
 
-def _searched_settings(config: RunConfig) -> dict[str, object]:
-    """Without a box none is named, as in records from before there was one."""
-    return {name: value for name, value in _point_settings(config).items() if name != "box" or value is not None}
-
-
 def _attack_settings(config: RunConfig) -> dict[str, object]:
     return _point_settings(config) | {"n_eval": attacked_points(config)}
 
@@ -222,18 +218,12 @@ def _grid_settings(config: RunConfig) -> dict[str, object]:
     return {"k": config.k, **parameters(config.evaluation)}
 
 
-_CERTIFIED = {"certify.knn_bound": knn_bound.VERSION}
-_LOCAL_SEARCH = {"attacks.local_search": local_search.VERSION}
-_DECISION_BASED = {"attacks.decision_based": DECISION_BASED_VERSION}
-
 EVALUATIONS: Mapping[str, Evaluation] = {
-    "exact_1nn": Evaluation("radii", {"certify.one_nn": one_nn.VERSION}, _point_settings, exact_1nn),
-    "exact_knn": Evaluation(
-        "radii", _CERTIFIED | _LOCAL_SEARCH | {"certify.knn_exact": knn_exact.VERSION}, _searched_settings, exact_knn
-    ),
-    "certified_knn": Evaluation("radii", _CERTIFIED, _point_settings, certified_knn),
-    "local_search": Evaluation("radii", _CERTIFIED | _LOCAL_SEARCH, _attack_settings, attack),
-    "boundary": Evaluation("radii", _CERTIFIED | _DECISION_BASED, _attack_settings, attack),
-    "hopskipjump": Evaluation("radii", _CERTIFIED | _DECISION_BASED, _attack_settings, attack),
-    "boundary_grid": Evaluation("boundary", {"evaluations.grid": GRID_VERSION}, _grid_settings, boundary_grid),
+    "exact_1nn": Evaluation("radii", _point_settings, exact_1nn),
+    "exact_knn": Evaluation("radii", _point_settings, exact_knn),
+    "certified_knn": Evaluation("radii", _point_settings, certified_knn),
+    "local_search": Evaluation("radii", _attack_settings, attack),
+    "boundary": Evaluation("radii", _attack_settings, attack),
+    "hopskipjump": Evaluation("radii", _attack_settings, attack),
+    "boundary_grid": Evaluation("boundary", _grid_settings, boundary_grid),
 }

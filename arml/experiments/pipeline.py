@@ -2,10 +2,11 @@
 
 What enters a record's id
 -------------------------
-The digests of dataset and metric, the method with its parameters, the seed, the evaluation with its settings, and the
-``VERSION`` of each stage used. Not: device, threads, output and data folders, which must not change a number; the grid
-of radii, which is only a choice of thresholds to report (a record found under another grid keeps the one it was made
-with); the path of a user's metric, whose content counts instead.
+Dataset and metric with their digests, the method with its parameters, the seed, the evaluation with its settings, and
+the version of each stage used (`arml.versions`). The key determines whatever the reports believe of a record, so that a
+section that was edited contradicts it. Not in it: device, threads, output and data folders, which must not change a
+number; the grid of radii, which is only a choice of thresholds to report (a record found under another grid keeps the
+one it was made with); the path of a user's metric, whose content counts instead.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from arml.datasets import Dataset, load_dataset, protocol
+from arml.datasets import Dataset, load_dataset
 from arml.devices import resolve_device
 from arml.experiments.config import FromFileConfig, RunConfig, parameters
 from arml.experiments.evaluations import EVALUATIONS, Inputs
 from arml.experiments.progress import say
-from arml.experiments.provenance import provenance
+from arml.experiments.provenance import code_at_start, provenance
 from arml.experiments.store import Address, Record, Store
 from arml.geometry import as_mahalanobis
-from arml.learners import StoredMetric, baselines, load_metric, make_learner, save_metric
-from arml.learners import arml as arml_learner
+from arml.learners import StoredMetric, load_metric, make_learner, save_metric
+from arml.record_checks import FIT_FIELDS
+from arml.versions import metric_versions, record_versions
+from arml.warmup import warm_up
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def run(config: RunConfig) -> Outcome:
     `DeviceError`, `MetricFileError`, `InvalidMetricError` and so on.
     """
     started = time.monotonic()
+    code_at_start()  # before the work, during which the checkout may change
     device = str(resolve_device(config.device))
     store = Store(Path(config.output.runs).expanduser())
     store.clean()
@@ -77,21 +81,24 @@ def run(config: RunConfig) -> Outcome:
 
 def metric_address(config: RunConfig, dataset_digest: str, file_digest: str | None = None) -> Address:
     """Where the metric of a run is kept; ``file_digest`` is that of the user's own metric with ``method=from_file``."""
-    key = _common_key(config, dataset_digest) | {"stage": "metrics"}
+    dataset = {"name": config.dataset.name, "digest": dataset_digest}
+    key = _common_key(config, dataset) | {"stage": "metrics", "versions": metric_versions(config.method.name)}
     if file_digest is not None:
         key["file_digest"] = file_digest
     return Address("metrics", f"{config.dataset.name}-{config.method.name}", key)
 
 
-def evaluation_address(config: RunConfig, dataset_digest: str, metric_digest: str) -> Address:
-    """Where the evaluation of a run is kept."""
+def evaluation_address(config: RunConfig, dataset: Mapping[str, object], metric: Mapping[str, object]) -> Address:
+    """Where the evaluation of a run is kept; ``dataset`` and ``metric`` are those sections of the record."""
     evaluation = EVALUATIONS[config.evaluation.name]
-    common = _common_key(config, dataset_digest)
-    key = common | {
+    report = metric.get("fit_report")
+    fit = {name: report.get(name) if isinstance(report, Mapping) else None for name in FIT_FIELDS}
+    key = _common_key(config, dataset) | {
         "stage": evaluation.stage,
-        "metric_digest": metric_digest,
+        "metric_digest": metric["digest"],
+        "metric": {"id": metric["id"], "fit": fit},
         "evaluation": {"name": config.evaluation.name, **evaluation.settings(config)},
-        "versions": {**_versions(config), **evaluation.versions},
+        "versions": record_versions(config.method.name, config.evaluation.name),
     }
     label = f"{config.dataset.name}-{config.method.name}"
     if evaluation.stage != "boundary":
@@ -99,22 +106,12 @@ def evaluation_address(config: RunConfig, dataset_digest: str, metric_digest: st
     return Address(evaluation.stage, label, key)
 
 
-def _common_key(config: RunConfig, dataset_digest: str) -> dict[str, object]:
+def _common_key(config: RunConfig, dataset: Mapping[str, object]) -> dict[str, object]:
     return {
-        "dataset": {"name": config.dataset.name, "digest": dataset_digest},
+        "dataset": dict(dataset),
         "method": {"name": config.method.name, "params": _method_params(config)},
         "seed": config.seed,
-        "versions": _versions(config),
     }
-
-
-def _versions(config: RunConfig) -> dict[str, int]:
-    versions = {"datasets.protocol": protocol.VERSION}
-    if config.method.name == "arml":
-        versions["learners.arml"] = arml_learner.VERSION
-    elif not isinstance(config.method, FromFileConfig):
-        versions["learners.baselines"] = baselines.VERSION
-    return versions
 
 
 def _method_params(config: RunConfig) -> dict[str, object]:
@@ -154,6 +151,7 @@ def _keep_metric(config: RunConfig, data: Dataset, given: StoredMetric, folder: 
     """A copy of the user's metric, so that the records made from it stay whole when the file changes."""
     as_mahalanobis(given, data.n_features)  # refuse another dimension before anything is kept
     report: dict[str, object] = {"source": given.path, "source_provenance": dict(given.provenance)}
+    report |= {"clipped_eigenvalue": given.clipped, "asymmetry": given.asymmetry}
     return _write_metric(config, data, given.components_, report, folder, device, 0.0)
 
 
@@ -173,7 +171,9 @@ def _write_metric(
         "dataset": _dataset_section(data),
         "method": _method_section(config),
         "metric": {"digest": digest, "fit_report": report},
-        "provenance": provenance(device=device, threads=torch.get_num_threads(), wall_seconds=seconds),
+        "provenance": provenance(
+            code=code_at_start(), device=device, threads=torch.get_num_threads(), wall_seconds=seconds
+        ),
     }
 
 
@@ -181,33 +181,40 @@ def _evaluation(
     config: RunConfig, data: Dataset, metric: StoredMetric, metric_record: Record, store: Store, device: str
 ) -> Record:
     evaluation = EVALUATIONS[config.evaluation.name]
+    dataset = _dataset_section(data)
+    learned = {
+        "digest": metric.digest,
+        "id": metric_record.content["id"],
+        "fit_report": metric_record.content["metric"]["fit_report"],
+    }
 
     def make(folder: Path) -> dict[str, object]:
         """Carry out the evaluation into ``folder``; returns the rest of the record's description."""
+        # What is compiled once is not part of the time.
+        warmup = warm_up()
+        inputs = Inputs(config, data, metric, device)
         started = time.monotonic()
-        evaluation.compute(Inputs(config, data, metric, device), folder)
+        evaluation.compute(inputs, folder)
         seconds = time.monotonic() - started
         return {
-            "dataset": _dataset_section(data),
+            "dataset": dataset,
             "method": _method_section(config),
-            "metric": {
-                "digest": metric.digest,
-                "id": metric_record.content["id"],
-                "fit_report": metric_record.content["metric"]["fit_report"],
-            },
+            "metric": learned,
             "evaluation": {
                 "name": config.evaluation.name,
-                "k": config.k,
-                "n_eval": config.n_eval,
-                "seed": config.seed,
                 "radii": config.grid,
-                **parameters(config.evaluation),
                 **evaluation.settings(config),
             },
-            "provenance": provenance(device=device, threads=torch.get_num_threads(), wall_seconds=seconds),
+            "provenance": provenance(
+                code=code_at_start(),
+                device=device,
+                threads=torch.get_num_threads(),
+                wall_seconds=seconds,
+                warmup_seconds=warmup,
+            ),
         }
 
-    return store.obtain(evaluation_address(config, data.digest, metric.digest), make)
+    return store.obtain(evaluation_address(config, dataset, learned), make)
 
 
 def _dataset_section(data: Dataset) -> dict[str, object]:

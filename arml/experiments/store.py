@@ -28,12 +28,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-SCHEMA = 1
+from arml.record_checks import SCHEMA, DamagedRecordError, canonical_json, check_sections, read_description, sha256
+
 ID_LENGTH = 64
-
-
-class DamagedRecordError(ValueError):
-    """A record's folder does not hold what its id promises; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,6 @@ class Record:
     folder: Path
     content: Mapping[str, Any]
     found: bool
-
-
-def canonical_json(value: object) -> str:
-    """The one JSON text of a value: keys sorted, no spaces, ASCII, floats by repr; NaN and infinity are refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def to_stderr(message: str) -> None:
@@ -158,7 +150,7 @@ class Store:
                 "stage": address.stage,
                 "key": address.key,
                 **description,
-                "files": {path.name: _sha256(path) for path in sorted(temporary.iterdir())},
+                "files": {path.name: sha256(path) for path in sorted(temporary.iterdir())},
             }
             text = json.dumps(content, indent=2, allow_nan=False, default=_plain)
             (temporary / address.record_name).write_text(text + "\n", encoding="utf-8")
@@ -175,38 +167,17 @@ class Store:
 
 
 def read_record(path: Path, expected_id: str) -> dict[str, Any]:
-    """The description in ``path`` (record.json or metric.json), with every file it lists checked.
+    """The description in ``path`` (record.json or metric.json), with its sections and every file it lists checked.
 
     Raises
     ------
     DamagedRecordError
-        If it is missing or not JSON, is another record's, or a file it lists is missing or was changed.
+        If it is missing or not JSON, is another record's, contradicts its key, or a file is missing or was changed.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DamagedRecordError(f"{path.name} is missing") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DamagedRecordError(f"{path.name} is not JSON ({error})") from error
-    if not isinstance(content, dict) or not {"schema", "id", "key", "files", "provenance"} <= content.keys():
-        raise DamagedRecordError(f"{path.name} lacks parts of a record")
-    if content["schema"] != SCHEMA:
-        raise DamagedRecordError(f"{path.name} has schema {content['schema']!r}, this version reads {SCHEMA}")
-    key_id = hashlib.sha256(canonical_json(content["key"]).encode()).hexdigest()
-    if not content["id"] == key_id == expected_id:
-        raise DamagedRecordError(f"the id in {path.name}, the hash of its key, and the folder's id are not the same")
-    for name, digest in content["files"].items():
-        file = path.parent / name
-        if not file.is_file():
-            raise DamagedRecordError(f"{name} is missing")
-        if _sha256(file) != digest:
-            raise DamagedRecordError(f"{name} was changed: its SHA-256 is not the one in {path.name}")
+    content = read_description(path, expected_id)
+    if "stage" in content["key"]:
+        check_sections(content)
     return content
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: object) -> object:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from arml.reports.published import METHOD_LABELS
 from arml.reports.records import BoundaryRecord
+from arml.reports.selection import DisagreementError
 from arml.reports.style import TEXT_WIDTH, new_figure, paper_style, save
 
 # As in the paper: the larger class is orange triangles, the other one blue squares.
@@ -19,17 +20,31 @@ _POINTS = (("#E07B00", "^"), ("#1F5FA8", "s"))
 
 
 def write_figure1(records: Sequence[BoundaryRecord], folder: Path) -> list[Path]:
-    """Write ``figure1`` (PDF and PNG) from the newest record of each method; returns the files written.
+    """Write ``figure1`` (PDF and PNG) from the finest record of each method; returns the files written.
 
     Raises
     ------
     ValueError
         If there are no records.
+    DisagreementError
+        If two that are equally fine and of the same version differ.
     """
-    newest = {record.method: record for record in sorted(records, key=lambda r: (r.created, r.folder.name))}
     with paper_style():
-        figure = boundaries_figure(newest)
+        figure = boundaries_figure({method: _finest(method, records) for method in {r.method for r in records}})
     return save(figure, folder / "figure1")
+
+
+def _finest(method: str, records: Sequence[BoundaryRecord]) -> BoundaryRecord:
+    mine = sorted((record for record in records if record.method == method), key=lambda record: record.folder.name)
+    sizes = [(not record.outdated, record.prediction.size) for record in mine]
+    best = [record for record, size in zip(mine, sizes, strict=True) if size == max(sizes)]
+    for other in best[1:]:
+        if not all(np.array_equal(getattr(best[0], name), getattr(other, name)) for name in ("xx", "yy", "prediction")):
+            raise DisagreementError(
+                f"{best[0].folder} and {other.folder} are grids of {method} that are equally fine and differ; "
+                "remove the one that Figure 1 shall not show"
+            )
+    return best[0]
 
 
 def boundaries_figure(records: dict[str, BoundaryRecord]) -> Figure:

@@ -22,7 +22,8 @@ def footnotes(chosen: Chosen, spec: TableSpec) -> Footnotes:
     lost = {kind.name: majority_remark(chosen, spec, kind) for kind in spec.kinds if kind.seeks_majority}
     for cell, record in chosen.items():
         kind = spec.kind(cell[2])
-        texts = _of_fit(record) + (_of_attack(record, kind, spec) if kind.is_attack else _of_bounds(record, kind))
+        texts = _of_version(record) + _of_fit(record)
+        texts += _of_attack(record, kind, spec) if kind.is_attack else _of_bounds(record, kind)
         if len(record.points) < spec.points_wanted(record):
             texts.append(fewer_remark(chosen, spec, kind, record))
         if kind.seeks_majority and majority_lost(record).any():
@@ -82,6 +83,10 @@ def fewer_remark(chosen: Chosen, spec: TableSpec, kind: Kind, record: RadiiRecor
         return remark
     rows = "this row" if len(alike) == 1 else f"the {len(alike)} rows so marked"
     return f"{remark}; the rest of {rows} would take {hours:.1f} hours at the pace of the runs"
+
+
+def _of_version(record: RadiiRecord) -> list[str]:
+    return [f"made by an older version of the code ({record.outdated})"] if record.outdated else []
 
 
 def _of_fit(record: RadiiRecord) -> list[str]:

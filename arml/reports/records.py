@@ -1,13 +1,13 @@
 """Reading finished run records: each is validated; a damaged one is named and skipped, never used and never fatal.
 
+So is one of an older version of the code, unless it is asked for; then it says so (``outdated``).
+
 A runs root holds ``radii/<run>/`` (``record.json`` and ``points.csv``) and ``boundary/<run>/`` (``record.json`` and
 ``grid.npz``). A folder without ``record.json`` is a run that has not finished; it is left alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,23 +19,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from arml.radii import Status
-from arml.reports.files import parse_csv
-
-SCHEMA = 1
-POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
-#: What an attack may add: the norm at which the own class lost its majority of the neighbours, and the queries spent.
-ATTACK_COLUMNS = ("majority", "queries")
-#: What a search adds: the size of its tree.
-SEARCH_COLUMNS = ("nodes",)
-
-_STATUSES = frozenset(status.value for status in Status)
-_POINT_TYPES: dict[str, type] = dict.fromkeys(("index", "label", "prediction", "queries", "nodes"), int)
-_POINT_TYPES |= dict.fromkeys(("lower", "upper", "majority"), float)
-
-
-class DamagedRecordError(ValueError):
-    """A record on disk is incomplete or contradicts itself."""
+from arml.record_checks import (
+    PROOF_FILE,
+    DamagedRecordError,
+    check_sections,
+    needs_proof,
+    outdated,
+    read_description,
+)
+from arml.reports.points import ATTACK_COLUMNS, POINT_COLUMNS, check_attained, check_subset, read_points
 
 
 @dataclass(frozen=True)
@@ -57,6 +49,8 @@ class RadiiRecord:
     event : what counts as an attack, "majority" or "plurality", or None where the evaluation leaves no choice
     steps : steps of the attack, or None where the evaluation has none or left them at their default
     max_nodes : nodes that the search for exact radii was allowed per point, or None where there is no search
+    proofs : whether each radius came with a proof
+    outdated : which versions of the code are no longer the ones at hand, in words; empty for a record of this code
     params : the learner's parameters
     fit_report : what the learner said about its fit; may be empty
     created : when the run finished
@@ -83,6 +77,8 @@ class RadiiRecord:
     event: str | None
     steps: int | None
     max_nodes: int | None
+    proofs: bool
+    outdated: str
     params: Mapping[str, object]
     fit_report: Mapping[str, object]
     created: datetime
@@ -96,6 +92,7 @@ class BoundaryRecord:
 
     folder: Path
     method: str
+    outdated: str
     created: datetime
     xx: NDArray[np.float64]
     yy: NDArray[np.float64]
@@ -107,32 +104,43 @@ class BoundaryRecord:
 AnyRecord = TypeVar("AnyRecord", RadiiRecord, BoundaryRecord)
 
 
-def read_radii_records(runs: Path, warn: Callable[[str], None]) -> list[RadiiRecord]:
-    """Every sound record under ``runs/radii``, sorted by folder name; ``warn`` is called once per damaged one."""
-    return _read_all(runs / "radii", read_radii_record, warn)
+def read_radii_records(runs: Path, warn: Callable[[str], None], *, allow_old: bool = False) -> list[RadiiRecord]:
+    """Every sound record under ``runs/radii``, sorted by folder name.
+
+    ``warn`` is called once per record that is left out: a damaged one, or, unless ``allow_old``, one of an older
+    version of the code.
+    """
+    return _read_all(runs / "radii", read_radii_record, warn, allow_old)
 
 
-def read_boundary_records(runs: Path, warn: Callable[[str], None]) -> list[BoundaryRecord]:
-    """Every sound record under ``runs/boundary``, sorted by folder name; ``warn`` is called once per damaged one."""
-    return _read_all(runs / "boundary", read_boundary_record, warn)
+def read_boundary_records(runs: Path, warn: Callable[[str], None], *, allow_old: bool = False) -> list[BoundaryRecord]:
+    """Every sound record under ``runs/boundary``; the rest as in `read_radii_records`."""
+    return _read_all(runs / "boundary", read_boundary_record, warn, allow_old)
 
 
 def read_radii_record(folder: Path) -> RadiiRecord:
-    """Read and validate one record of radii.
+    """Read and validate one record of radii, of whatever version.
 
     Raises
     ------
     DamagedRecordError
-        If a file is missing or unreadable, a field is missing or of the wrong type, or the points are impossible.
+        If a file is missing or unreadable, a field is missing, of the wrong type or not what the record's key says, the
+        points are impossible, not exactly those that the key names, or farther than the perturbations beside them.
     """
     record = _read_json(folder, "radii")
     dataset, method = _section(record, "dataset"), _section(record, "method")
     evaluation, metric = _section(record, "evaluation"), _section(record, "metric")
     random_state = method.get("random_state")
-    points = _read_points(folder / "points.csv")
-    n_test = _field(dataset, "n_test", int)
+    points = read_points(folder / "points.csv")
+    n_test, seed = _field(dataset, "n_test", int), _field(evaluation, "seed", int)
+    n_eval = None if evaluation.get("n_eval") is None else _field(evaluation, "n_eval", int)
     if int(points["index"].max()) >= n_test:
         raise DamagedRecordError(f"points.csv names row {points['index'].max()} of a test part of {n_test} rows")
+    check_subset(points, n_test, n_eval, seed)
+    key = _section(record, "key")
+    proofs, versions = needs_proof(key), outdated(key)
+    if proofs and not versions:
+        check_attained(points, folder / PROOF_FILE)
     return RadiiRecord(
         folder=folder,
         dataset=_field(dataset, "name", str),
@@ -142,7 +150,7 @@ def read_radii_record(folder: Path) -> RadiiRecord:
         evaluation=_field(evaluation, "name", str),
         kind=_field(evaluation, "kind", str),
         k=_field(evaluation, "k", int),
-        seed=_field(evaluation, "seed", int),
+        seed=seed,
         random_state=None if random_state is None else _field(method, "random_state", int),
         n_train=_field(dataset, "n_train", int),
         n_test=n_test,
@@ -153,6 +161,8 @@ def read_radii_record(folder: Path) -> RadiiRecord:
         event=None if evaluation.get("event") is None else _field(evaluation, "event", str),
         steps=None if evaluation.get("steps") is None else _field(evaluation, "steps", int),
         max_nodes=None if evaluation.get("max_nodes") is None else _field(evaluation, "max_nodes", int),
+        proofs=proofs,
+        outdated=versions,
         params=_section(method, "params"),
         fit_report=_section(metric, "fit_report") if metric.get("fit_report") else {},
         created=_created(record),
@@ -182,6 +192,7 @@ def read_boundary_record(folder: Path) -> BoundaryRecord:
     return BoundaryRecord(
         folder=folder,
         method=_field(_section(record, "method"), "name", str),
+        outdated=outdated(_section(record, "key")),
         created=_created(record),
         xx=xx.astype(np.float64),
         yy=yy.astype(np.float64),
@@ -207,76 +218,39 @@ def tidy(records: list[RadiiRecord]) -> pd.DataFrame:
     return points[[*columns, *POINT_COLUMNS, *(name for name in ATTACK_COLUMNS if name in points)]]
 
 
-def _read_all(parent: Path, read: Callable[[Path], AnyRecord], warn: Callable[[str], None]) -> list[AnyRecord]:
+def _read_all(
+    parent: Path, read: Callable[[Path], AnyRecord], warn: Callable[[str], None], allow_old: bool
+) -> list[AnyRecord]:
     records = []
     finished = sorted(path.parent for path in parent.glob("*/record.json") if not path.parent.name.startswith("."))
     for folder in finished:
         try:
-            records.append(read(folder))
-        except (DamagedRecordError, OSError, KeyError, ValueError, BadZipFile) as error:
-            warn(f"skipped the damaged record {folder}: {error}; run it again, which replaces it")
+            record = read(folder)
+        # A record may be broken in any way; none may keep the others from being read.
+        except (ValueError, LookupError, TypeError, AttributeError, OSError, BadZipFile, MemoryError) as error:
+            warn(f"skipped the damaged record {folder}: {_words(error)}; run it again, which replaces it")
+            continue
+        if record.outdated and not allow_old:
+            warn(
+                f"left out {folder}: it was made by an older version of the code ({record.outdated}); run it again, or "
+                "show it with a mark: --allow-old"
+            )
+            continue
+        records.append(record)
     return records
 
 
-def _read_json(folder: Path, stage: str) -> dict[str, object]:
-    try:
-        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DamagedRecordError(f"record.json is not JSON ({error})") from error
-    if not isinstance(record, dict):
-        raise DamagedRecordError("record.json does not hold an object")
-    if record.get("schema") != SCHEMA:
-        raise DamagedRecordError(f"record.json has schema {record.get('schema')!r}, this version reads {SCHEMA}")
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, DamagedRecordError) else f"{type(error).__name__}: {error}"
+
+
+def _read_json(folder: Path, stage: str) -> Mapping[str, object]:
+    """The description of the record in ``folder``, checked by `arml.record_checks`."""
+    record = read_description(folder / "record.json", folder.name.rpartition("-")[2])
     if record.get("stage") != stage:
         raise DamagedRecordError(f"record.json is of stage {record.get('stage')!r}, not {stage!r}")
-    identity = _field(record, "id", str)
-    # The id is the hash of the key as canonical JSON, so a key that was edited no longer fits.
-    key = json.dumps(_section(record, "key"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    if hashlib.sha256(key.encode()).hexdigest() != identity or not folder.name.endswith(f"-{identity[:12]}"):
-        raise DamagedRecordError("the id in record.json, the hash of its key, and the folder's id are not the same")
-    for name, digest in _section(record, "files").items():
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-            raise DamagedRecordError(f"{name} was changed after the run wrote it")
+    check_sections(record)
     return record
-
-
-def _read_points(path: Path) -> pd.DataFrame:
-    try:
-        points = parse_csv(path.read_text(encoding="utf-8"), _POINT_TYPES)
-    except (ValueError, OverflowError) as error:
-        raise DamagedRecordError(f"points.csv cannot be read ({error})") from error
-    if tuple(points.columns) not in [POINT_COLUMNS + more for more in ((), ATTACK_COLUMNS, SEARCH_COLUMNS)]:
-        raise DamagedRecordError(
-            f"points.csv has columns {', '.join(points.columns)}, not {', '.join(POINT_COLUMNS)}, "
-            f"with or without {', '.join(ATTACK_COLUMNS)} or {', '.join(SEARCH_COLUMNS)}"
-        )
-    if points.empty:
-        raise DamagedRecordError("points.csv holds no points")
-    if points["index"].min() < 0 or points["index"].duplicated().any():
-        raise DamagedRecordError("points.csv names a test point twice, or one before the first")
-    unknown = sorted(set(points["status"]) - _STATUSES)
-    if unknown:
-        raise DamagedRecordError(f"points.csv has the unknown status {unknown[0]!r}")
-    _check_bounds(points)
-    return points
-
-
-def _check_bounds(points: pd.DataFrame) -> None:
-    attacked = "majority" in points
-    for low, high in (("lower", "upper"), *((("lower", "majority"), ("majority", "upper")) if attacked else ())):
-        small, large = points[low].to_numpy(), points[high].to_numpy()
-        # NaN fails both comparisons.
-        crossed = np.flatnonzero(~((small >= 0) & (small <= large)))
-        if crossed.size:
-            row = int(crossed[0])
-            raise DamagedRecordError(
-                f"points.csv: {low} {small[row]} and {high} {large[row]} in row {row + 2} are impossible"
-            )
-    wrong = points[(points["status"] == Status.MISCLASSIFIED.value) | (points["prediction"] != points["label"])]
-    if (wrong["lower"] > 0).any() or (attacked and (wrong["upper"] > 0).any()):
-        raise DamagedRecordError("points.csv gives a misclassified point a radius above 0")
-    if attacked and (points["queries"] < 0).any():
-        raise DamagedRecordError("points.csv counts fewer than 0 queries")
 
 
 Value = TypeVar("Value", str, int, list)

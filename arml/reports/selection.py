@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+
+import numpy as np
 
 from arml.reports.published import METHOD_LABELS
 from arml.reports.records import RadiiRecord
 
 #: Parameters that may have any value, because a footnote of the table states it.
 DECLARED = frozenset({"fit_subset"})
+
+#: Columns of the points that tell how a radius was found, not how large it is.
+_EFFORT = frozenset({"queries", "nodes"})
+
+
+class DisagreementError(ValueError):
+    """Two sound records of the same cell have different numbers: one of them is wrong, and nothing may be reported."""
+
 
 #: The record of each (dataset, method, kind).
 Chosen = dict[tuple[str, str, str], RadiiRecord]
@@ -167,11 +177,17 @@ TABLES: Mapping[str, TableSpec] = MappingProxyType({spec.name: spec for spec in 
 def choose_records(records: Sequence[RadiiRecord], spec: TableSpec) -> tuple[Chosen, list[str]]:
     """One record per (dataset, method, kind) of the table, and what a reader should know about the choice.
 
-    Of several fitting records those that evaluated the most points come first, of these those whose attack took the
-    most steps, then those fitted on the most points, and last the newest. The kinds of one dataset and method are only
-    put beside each other where they were measured under one metric: that of the first kind that has a record. Returns
-    the chosen records in the table's order and one note for each ambiguous cell, and for each that has records but none
-    with the table's settings.
+    Of several fitting records those of the code at hand come first, of these those that evaluated the most points, then
+    those whose attack took the most steps or whose search was allowed the most nodes, those with proofs, and those
+    fitted on the most points. When they were made decides nothing: where several are left their numbers must be the
+    same. The kinds of one dataset and method are only put beside each other where they were measured under one metric:
+    that of the first kind that has a record. Returns the chosen records in the table's order and one note for each
+    ambiguous cell, and for each that has records but none with the table's settings.
+
+    Raises
+    ------
+    DisagreementError
+        If records that are equally good for a cell have different numbers; it names two of them.
     """
     chosen: Chosen = {}
     notes = []
@@ -198,17 +214,59 @@ def _choose(
 
     def preference(record: RadiiRecord) -> tuple[object, ...]:
         steps = kind.steps if record.steps is None else record.steps
-        return len(record.points), steps or 0, points_fitted(record), record.created, record.folder.name
+        return not record.outdated, len(record.points), steps or 0, *effort(record)
 
-    fitting = sorted((record for record, reason in zip(mine, wrong, strict=True) if reason is None), key=preference)
+    fitting = [record for record, reason in zip(mine, wrong, strict=True) if reason is None]
     if len(fitting) > 1:
-        taken = fitting[-1]
-        made = f"made {taken.created:%Y-%m-%d %H:%M}"
-        return taken, f"{len(fitting)} records fit {spec.name}; took {taken.folder.name}, {made}"
+        taken = best_record(fitting, preference)
+        return taken, f"{len(fitting)} records fit {spec.name}; took {taken.folder.name}"
     if mine and not fitting:
         reasons = "; ".join(f"{record.folder.name} has {reason}" for record, reason in zip(mine, wrong, strict=True))
         return None, f"no record with the settings of {spec.name}: {reasons}"
     return (fitting[0] if fitting else None), ""
+
+
+def best_record(records: Sequence[RadiiRecord], preference: Callable[[RadiiRecord], tuple[object, ...]]) -> RadiiRecord:
+    """The record that ``preference`` puts last; of several equally good ones, which must agree, the first by its id.
+
+    Raises
+    ------
+    DisagreementError
+        If they do not.
+    """
+    highest = max(preference(record) for record in records)
+    best = sorted((r for r in records if preference(r) == highest), key=lambda record: record.folder.name)
+    for other in best[1:]:
+        difference = _difference(best[0], other)
+        if difference:
+            raise DisagreementError(
+                f"{best[0].folder} and {other.folder} are records of the same cell, made with equally good "
+                f"settings, and disagree: {difference}; find out which is wrong, and remove its folder"
+            )
+    return best[0]
+
+
+def effort(record: RadiiRecord) -> tuple[int, bool, int]:
+    """How much went into a record besides its points and steps: more is better."""
+    return record.max_nodes or 0, record.proofs, points_fitted(record)
+
+
+def _difference(one: RadiiRecord, other: RadiiRecord) -> str:
+    """The first difference between two records in what a table shows; empty where there is none."""
+    for name in ("dataset_digest", "metric_digest"):
+        if getattr(one, name) != getattr(other, name):
+            return f"{name} is {getattr(one, name)[:12]} in the first, {getattr(other, name)[:12]} in the second"
+    columns = [name for name in one.points.columns.tolist() if name not in _EFFORT]
+    if columns != [name for name in other.points.columns.tolist() if name not in _EFFORT]:
+        return "their points have different columns"
+    # Equally good records have equally many points, each the subset that its seed gives, in that order.
+    for name in columns:
+        mine, theirs = one.points[name].to_numpy(), other.points[name].to_numpy()
+        rows = np.flatnonzero(mine != theirs)
+        if rows.size:
+            i, point = rows[0], one.points["index"].iloc[rows[0]]
+            return f"{name} of test point {point} is {mine[i]} in the first, {theirs[i]} in the second"
+    return ""
 
 
 def _other_metric(record: RadiiRecord, first: RadiiRecord | None) -> str | None:

@@ -8,7 +8,7 @@ data, K and test points. The ratios are of radii, per test point: ``certified / 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from arml.radii import Status
 from arml.reports.files import write_text
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS
 from arml.reports.records import RadiiRecord
+from arml.reports.selection import TABLE2, best_record, effort
 from arml.reports.style import TEXT_WIDTH, new_figure, paper_style, save
 
 #: Evaluations held against exact radii, the column of their points, and how they are called and drawn.
@@ -35,30 +36,40 @@ COLUMNS = (
     "dataset", "method", "k", "n_correct", "exact", "gap_left", "gap_before", "nodes", "max_nodes", "seconds",
     "certified", "local_search", "boundary", "boundary_points",
 )  # fmt: skip
+_KINDS = {kind.evaluation: kind for kind in TABLE2.kinds}
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One record of exact radii and the ratios (quantiles `_QUANTILES`) of the other bounds to them, by evaluation."""
+    """One record of exact radii and the ratios (quantiles `_QUANTILES`) of the other bounds to them, by evaluation.
+
+    ``others`` are the records that the other bounds are from.
+    """
 
     record: RadiiRecord
+    others: tuple[RadiiRecord, ...]
     ratios: dict[str, NDArray[np.float64]]
     points: dict[str, int]
     gap_before: float
 
 
 def comparisons(records: Sequence[RadiiRecord]) -> list[Comparison]:
-    """Every record of exact K-NN radii under the event "plurality", the one with the most points where several agree.
+    """Every record of exact K-NN radii with the settings of Table 2 but for K and the number of points.
 
-    In the papers' order of datasets and methods, then by K.
+    The one with the most points where there are several of a cell; see `selection.choose_records`. In the papers' order
+    of datasets and methods, then by K.
+
+    Raises
+    ------
+    DisagreementError
+        If records that are equally good have different numbers.
     """
-    best: dict[tuple[str, str, int], RadiiRecord] = {}
+    cells: dict[tuple[str, str, int], list[RadiiRecord]] = {}
     for record in records:
-        if record.evaluation == "exact_knn" and record.event == "plurality":
-            cell = record.dataset, record.method, record.k
-            if cell not in best or _preference(best[cell]) < _preference(record):
-                best[cell] = record
+        if record.evaluation == "exact_knn" and _as_in_table2(record):
+            cells.setdefault((record.dataset, record.method, record.k), []).append(record)
+    best = {cell: best_record(mine, _preference) for cell, mine in cells.items()}
     order = sorted(best, key=lambda cell: (_place(DATASET_LABELS, cell[0]), _place(METHOD_LABELS, cell[1]), cell[2]))
     return [_compared(best[cell], records) for cell in order]
 
@@ -88,8 +99,8 @@ def tightness_table(compared: Sequence[Comparison]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def tightness_markdown(table: pd.DataFrame) -> str:
-    """The table for readers."""
+def tightness_markdown(table: pd.DataFrame, remarks: Sequence[str] = ()) -> str:
+    """The table for readers, and below it what must be said about some of its rows."""
     lines = [
         "# Exact K-NN radii, and how far Table 2's columns lie from them",
         "",
@@ -114,6 +125,7 @@ def tightness_markdown(table: pd.DataFrame) -> str:
             _ratio(row["certified"]), _ratio(row["local_search"]), "—" if np.isnan(row["boundary"]) else boundary,
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += [f"\n{remark}" for remark in remarks]
     return "\n".join(lines) + "\n"
 
 
@@ -124,13 +136,23 @@ def write_tightness(records: Sequence[RadiiRecord], out: Path, parts: Sequence[s
     if compared and "tables" in parts:
         table = tightness_table(compared)
         written.append(write_text(out / "tables" / "exact_knn.csv", table.to_csv(index=False, lineterminator="\n")))
-        written.append(write_text(out / "tables" / "exact_knn.md", tightness_markdown(table)))
+        written.append(write_text(out / "tables" / "exact_knn.md", tightness_markdown(table, _remarks(compared))))
     shown = [item for item in compared if item.ratios]
     if shown and "figures" in parts:
         with paper_style():
             figure = tightness_figure(shown)
         written += save(figure, out / "figures" / "exact_knn")
     return written
+
+
+def _remarks(compared: Sequence[Comparison]) -> list[str]:
+    return [
+        f"{DATASET_LABELS.get(record.dataset, record.dataset)}, {METHOD_LABELS.get(record.method, record.method)}, "
+        f"K = {record.k}: made by an older version of the code ({record.outdated})."
+        for item in compared
+        for record in (item.record, *item.others)
+        if record.outdated
+    ]
 
 
 def tightness_figure(compared: Sequence[Comparison]) -> Figure:
@@ -180,13 +202,13 @@ def _compared(record: RadiiRecord, records: Sequence[RadiiRecord]) -> Comparison
         mine = [other for other in records if other.evaluation == name and _same_question(record, other)]
         if not mine:
             continue
-        found[name] = max(mine, key=_preference)
+        found[name] = best_record(mine, _preference)
         both = exact[["index", "upper"]].merge(found[name].points[["index", column]], on="index", suffixes=("", "_b"))
         ratio = (both[column if column == "lower" else "upper_b"] / both["upper"]).to_numpy()
         points[name] = len(found[name].points)
         if len(ratio):
             ratios[name] = np.quantile(ratio, _QUANTILES)
-    return Comparison(record, ratios, points, _gap_before(record, found))
+    return Comparison(record, tuple(found.values()), ratios, points, _gap_before(record, found))
 
 
 def _gap_before(record: RadiiRecord, found: dict[str, RadiiRecord]) -> float:
@@ -199,12 +221,17 @@ def _gap_before(record: RadiiRecord, found: dict[str, RadiiRecord]) -> float:
 
 
 def _same_question(record: RadiiRecord, other: RadiiRecord) -> bool:
-    same = ("dataset_digest", "metric_digest", "k", "seed")
-    return other.start is None and other.norm == 2 and all(getattr(record, n) == getattr(other, n) for n in same)
+    same = ("dataset", "method", "dataset_digest", "metric_digest", "k", "seed")
+    return _as_in_table2(other) and all(getattr(record, name) == getattr(other, name) for name in same)
+
+
+def _as_in_table2(record: RadiiRecord) -> bool:
+    return replace(TABLE2, k=record.k, n_eval=None).mismatch(record, _KINDS[record.evaluation]) is None
 
 
 def _preference(record: RadiiRecord) -> tuple[object, ...]:
-    return len(record.points), record.created, record.folder.name
+    steps = record.steps or _KINDS[record.evaluation].steps or 0
+    return not record.outdated, len(record.points), steps, *effort(record)
 
 
 def _place(labels: dict[str, str], name: str) -> tuple[int, str]:

@@ -8,21 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arml.certify import OneNNCertificate
-from arml.datasets import load_dataset, protocol
+from arml import versions
+from arml.datasets import load_dataset
 from arml.experiments import pipeline
+from arml.experiments import provenance as provenance_module
 from arml.experiments.config import FromFileConfig, RunConfig
-from arml.experiments.evaluations import EVALUATIONS
+from arml.experiments.evaluations import EVALUATIONS, Inputs
 from arml.experiments.pipeline import Outcome, evaluation_address, metric_address, run
 from arml.geometry import InvalidMetricError
 from arml.learners import arml as arml_learner
-from arml.learners import baselines, load_metric, save_metric
+from arml.learners import load_metric, save_metric
 from arml.neighbors import MahalanobisKNN
+from arml.proofs import Claim, EntryProof
+from arml.proofs import digest as digest_of
 from arml.reports.records import read_boundary_record, read_radii_record
 
 from .composing import compose_run
 
 DATASET, METRIC = "d" * 64, "e" * 64
+SIZES = {"n_train": 900, "n_test": 100, "n_features": 4, "n_classes": 2}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,12 @@ def test_the_witness_reaches_the_radii_and_carries_the_certificate(outcome: Outc
         arrays = dict(stored)
     upper = [float(row["upper"]) for row in points(outcome)]
     np.testing.assert_allclose(np.linalg.norm(arrays["perturbation"], axis=1), upper, rtol=1e-12)
-    assert len(OneNNCertificate.from_arrays(arrays).winner) == len(upper)
+    claim = Claim.from_text(str(arrays["claim"]))
+    data = load_dataset("toy")
+    X, y = data.evaluation_subset(5, seed=7)
+    assert (claim.n_neighbors, claim.norm, claim.box) == (1, 2.0, (-np.inf, np.inf))
+    assert (claim.X, claim.y, claim.X_train) == (digest_of(X), digest_of(y), digest_of(data.X_train))
+    assert len(EntryProof.from_arrays(claim, arrays)) == len(upper)
 
 
 def test_the_record_says_what_it_is(outcome: Outcome) -> None:
@@ -171,8 +180,12 @@ def test_threads_are_limited_for_one_run_only(tmp_path: Path) -> None:
     assert torch.get_num_threads() == before
 
 
-def ids(config: RunConfig, dataset: str = DATASET, metric: str = METRIC) -> tuple[str, str]:
-    return metric_address(config, dataset).id, evaluation_address(config, dataset, metric).id
+def ids(
+    config: RunConfig, dataset: str = DATASET, metric: str = METRIC, fit: dict[str, object] | None = None
+) -> tuple[str, str]:
+    described = {"name": config.dataset.name, "digest": dataset, **SIZES}
+    learned = {"digest": metric, "id": "f" * 64, "fit_report": fit or {}}
+    return metric_address(config, dataset).id, evaluation_address(config, described, learned).id
 
 
 @pytest.fixture(scope="module")
@@ -202,29 +215,75 @@ def test_the_identity_depends_on_what_was_asked_for(lmnn: RunConfig) -> None:
         ids(dataclasses.replace(lmnn, n_eval=10)),
         ids(dataclasses.replace(lmnn, evaluation=box)),
         ids(lmnn, metric="f" * 64),
+        ids(lmnn, fit={"n_fit_samples": 10}),
     ):
         assert changed[0] == ids(lmnn)[0]  # the metric serves them all
         assert changed[1] != ids(lmnn)[1]
 
 
-def test_the_identity_depends_on_the_versions_of_the_stages(lmnn: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        ("datasets.protocol", (True, True)),
+        ("learners.baselines", (True, True)),
+        ("learners.arml", (False, False)),
+        ("certify.one_nn", (False, True)),
+        ("certify.knn_exact", (False, False)),
+    ],
+)
+def test_the_identity_depends_on_the_versions_of_the_stages_used(
+    lmnn: RunConfig, monkeypatch: pytest.MonkeyPatch, stage: str, changes: tuple[bool, bool]
+) -> None:
     before = ids(lmnn)
-    for module in (protocol, baselines):
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "VERSION", module.VERSION + 1)
-            assert not set(ids(lmnn)) & set(before)
-    newer = dataclasses.replace(EVALUATIONS["exact_1nn"], versions={"certify.one_nn": 99})
-    monkeypatch.setitem(pipeline.EVALUATIONS, "exact_1nn", newer)  # type: ignore[arg-type]  # a dict underneath
-    assert ids(lmnn)[0] == before[0]
-    assert ids(lmnn)[1] != before[1]
+    monkeypatch.setattr(versions, "VERSIONS", {**versions.VERSIONS, stage: versions.VERSIONS[stage] + 1})
+    assert tuple(now != then for now, then in zip(ids(lmnn), before, strict=True)) == changes
 
 
-def test_the_version_of_arml_counts_for_arml(monkeypatch: pytest.MonkeyPatch, lmnn: RunConfig) -> None:
+def test_the_version_of_arml_counts_for_arml(monkeypatch: pytest.MonkeyPatch) -> None:
     arml = compose_run("dataset=usps", "method=arml")
-    before, other = ids(arml), ids(lmnn)
-    monkeypatch.setattr(arml_learner, "VERSION", arml_learner.VERSION + 1)
+    before = ids(arml)
+    newer = {**versions.VERSIONS, "learners.arml": versions.VERSIONS["learners.arml"] + 1}
+    monkeypatch.setattr(versions, "VERSIONS", newer)
     assert not set(ids(arml)) & set(before)
-    assert ids(lmnn) == other
+
+
+def test_every_evaluation_has_versions_and_every_version_a_stage_that_uses_it() -> None:
+    assert set(versions.STAGES) == set(EVALUATIONS)
+    used = {name for method in ("arml", "lfda") for name in versions.metric_versions(method)}
+    assert used | {name for names in versions.STAGES.values() for name in names} == set(versions.VERSIONS)
+    assert versions.metric_versions("from_file") == {"datasets.protocol": versions.VERSIONS["datasets.protocol"]}
+
+
+def test_the_time_of_making_ready_is_recorded_beside_the_time_of_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "warm_up", lambda: 12.5)
+    arguments = ("dataset=toy", "k=3", "n_eval=5", "device=cpu", "evaluation=certified_knn", f"output.runs={tmp_path}")
+    made = run(compose_run(*arguments)).record.content["provenance"]
+    assert made["warmup_seconds"] == 12.5
+    assert made["wall_seconds"] < 12.5
+
+
+def test_the_commit_is_that_of_the_start_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = provenance_module.CodeState("a" * 40, False)
+    provenance_module.code_at_start.cache_clear()
+    monkeypatch.setattr(provenance_module, "git_state", lambda package: state)
+
+    def committed_meanwhile(inputs: Inputs, folder: Path) -> None:
+        nonlocal state
+        state = provenance_module.CodeState("b" * 40, True)
+        certified.compute(inputs, folder)
+
+    certified = EVALUATIONS["certified_knn"]
+    slow = dataclasses.replace(certified, compute=committed_meanwhile)
+    monkeypatch.setitem(EVALUATIONS, "certified_knn", slow)  # type: ignore[arg-type]  # a dict underneath
+    arguments = ("dataset=toy", "k=3", "n_eval=5", "device=cpu", "evaluation=certified_knn", f"output.runs={tmp_path}")
+    try:
+        made = run(compose_run(*arguments)).record.content["provenance"]
+    finally:
+        provenance_module.code_at_start.cache_clear()
+    assert state.commit == "b" * 40
+    assert (made["git_commit"], made["git_dirty"]) == ("a" * 40, False)
 
 
 def test_a_users_metric_is_told_apart_by_its_digest() -> None:

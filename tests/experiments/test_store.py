@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from arml.experiments.store import Address, DamagedRecordError, Record, Store, canonical_json, read_record
+from arml.experiments.store import Address, Record, Store, read_record
+from arml.record_checks import DamagedRecordError, canonical_json
 
 ADDRESS = Address("radii", "toy-euclidean-exact_1nn", {"seed": 42, "k": 1})
 

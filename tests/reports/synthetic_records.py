@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from arml.reports.published import paper_errors, paper_radii
+from arml.subset import evaluation_indices
+from arml.versions import record_versions
 
 METHODS = ("euclidean", "nca", "lmnn", "itml", "lfda", "arml")
 
@@ -40,7 +42,7 @@ def write_radii(
     kind: str = "exact",
     settings: Mapping[str, object] | None = None,
     k: int = 1,
-    n_eval: int = 1000,
+    n_eval: int | None = None,
     seed: int = 42,
     n_train: int = 6000,
     n_test: int = 2000,
@@ -50,16 +52,30 @@ def write_radii(
     box: list[float] | None = None,
     grid: list[float] | None = None,
     created: str = "2026-01-01T12:00:00+00:00",
+    versions: Mapping[str, int] | None = None,
+    variant: str | None = None,
+    witness: bool = False,
 ) -> Path:
-    """Write one record of radii below ``runs`` and return its folder; ``radii`` are the lower bounds."""
+    """Write one record of radii below ``runs`` and return its folder; ``radii`` are the lower bounds.
+
+    They are those of the evaluation subset's points, in its order. ``versions`` are put over those of the code at hand,
+    and ``variant`` into the key, which gives records of equal settings different ids.
+    """
     folder = runs / "radii" / "new"
     folder.mkdir(parents=True)
+    n_eval = len(radii) if n_eval is None else n_eval
+    index = evaluation_indices(n_test, n_eval, seed) if index is None else index
+    if witness or evaluation == "exact_1nn":
+        # The reports do not look into proofs, only at the perturbations beside them.
+        norms = np.asarray(radii if upper is None else upper, dtype=float)
+        perturbation = np.outer(np.where(np.isfinite(norms), norms, 0.0), [0.6, 0.8])
+        np.savez(folder / "witness.npz", index=index, perturbation=perturbation)
     write_points(folder / "points.csv", radii, upper, majority, index, status, nodes)
     method_section = {"name": method, "params": dict(params or {}), "random_state": seed}
-    evaluated = {
+    evaluated: dict[str, object] = {
         "name": evaluation, "kind": kind, "k": k, "n_eval": n_eval, "seed": seed, "box": box, **(settings or {}),
-        "radii": grid or paper_radii("table1").get(dataset, [0.0, 0.5, 1.0]),
     }  # fmt: skip
+    radii_asked = grid or paper_radii("table1").get(dataset, [0.0, 0.5, 1.0])
     data = {
         "name": dataset, "digest": "0" * 64, "n_train": n_train, "n_test": n_test, "n_features": 5, "n_classes": 3,
     }  # fmt: skip
@@ -67,13 +83,17 @@ def write_radii(
         "dataset": data,
         "method": method_section,
         "metric": {"digest": metric * 64, "id": "2" * 64, "fit_report": dict(fit_report or {})},
-        "evaluation": evaluated,
+        "evaluation": evaluated | {"radii": radii_asked},
         "provenance": {"git_commit": None, "git_dirty": False, "versions": {}, "python": "3.11", "created": created},
     }
+    fit = {name: (fit_report or {}).get(name) for name in ("n_fit_samples", "n_iter", "converged")}
     key = {
-        "dataset": data, "method": method_section, "evaluation": evaluated, "fit": fit_report, "created": created,
-        "metric": metric,
+        "dataset": data, "method": {"name": method, "params": dict(params or {})}, "seed": seed, "stage": "radii",
+        "metric_digest": metric * 64, "metric": {"id": "2" * 64, "fit": fit}, "evaluation": evaluated,
+        "versions": record_versions(method, evaluation) | dict(versions or {}),
     }  # fmt: skip
+    if variant is not None:
+        key["variant"] = variant
     return write_record(folder, "radii", f"{dataset}-{method}-{evaluation}", key, content)
 
 
@@ -82,14 +102,14 @@ def write_points(
     lower: np.ndarray,
     upper: np.ndarray | None,
     majority: np.ndarray | None,
-    index: np.ndarray | None,
+    index: np.ndarray,
     status: list[str] | None,
     nodes: np.ndarray | None,
 ) -> None:
     """points.csv; with ``majority`` in the form of an attack's, with ``nodes`` in that of a search's."""
     upper = lower if upper is None else upper
     statuses = status or ["misclassified" if radius == 0 else "exact" for radius in upper]
-    columns = [index if index is not None else np.arange(len(lower)), statuses, lower, upper]
+    columns = [index, statuses, lower, upper]
     more = ",majority,queries" if majority is not None else ",nodes" if nodes is not None else ""
     lines = ["index,label,prediction,lower,upper,status" + more]
     for row, (i, word, low, high) in enumerate(zip(*columns, strict=True)):
@@ -98,6 +118,15 @@ def write_points(
             line += f",{float(majority[row])!r},{row}"
         lines.append(line if nodes is None else f"{line},{int(nodes[row])}")
     path.write_text("\n".join(lines) + "\n")
+
+
+def damage_points(folder: Path, old: str, new: str) -> None:
+    """Change points.csv and its digest, so that only the content is wrong."""
+    path = folder / "points.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    record = json.loads((folder / "record.json").read_text())
+    record["files"]["points.csv"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "record.json").write_text(json.dumps(record))
 
 
 def write_kind(runs: Path, dataset: str, method: str, kind: str, radii: np.ndarray, **more) -> Path:
@@ -141,8 +170,8 @@ def write_table2(
             radii["local_search"] = radii["certified"] + (radii["boundary"] - radii["certified"]) / 3
             order = rng.permutation(1000)
             for kind in kinds:
-                index = np.arange(n_boundary if kind == "boundary" else 1000)
-                write_kind(runs, dataset, method, kind, radii[kind][order[index]], index=index)
+                n = n_boundary if kind == "boundary" else 1000
+                write_kind(runs, dataset, method, kind, radii[kind][order[:n]])
 
 
 def radii_like(errors: Mapping[float, float], n: int, rng: np.random.Generator) -> np.ndarray:
@@ -168,7 +197,14 @@ def write_paper_like(runs: Path, datasets: list[str], methods: tuple[str, ...] =
             write_radii(runs, dataset, method, radii_like(errors, 1000, rng), fit_report=report)
 
 
-def write_boundary(runs: Path, method: str, matrix: np.ndarray, resolution: int = 200) -> Path:
+def write_boundary(
+    runs: Path,
+    method: str,
+    matrix: np.ndarray,
+    resolution: int = 200,
+    variant: str | None = None,
+    versions: Mapping[str, int] | None = None,
+) -> Path:
     """A record of the 1-NN decision boundary of seven points under a (2, 2) matrix."""
     X = np.array([[0.5, 2.4], [1.2, 3.1], [2.2, 2.7], [3.0, 3.3], [0.8, 1.3], [1.9, 1.6], [2.9, 1.2]])
     y = np.array([0, 0, 0, 0, 1, 1, 1])
@@ -179,9 +215,21 @@ def write_boundary(runs: Path, method: str, matrix: np.ndarray, resolution: int 
     folder.mkdir(parents=True)
     prediction = y[nearest].reshape(resolution, resolution)
     np.savez(folder / "grid.npz", xx=xx, yy=yy, prediction=prediction, X_train=X, y_train=y)
+    data = {"name": "toy", "digest": "0" * 64, "n_train": 7, "n_test": 7, "n_features": 2, "n_classes": 2}
+    evaluation = {"name": "boundary_grid", "kind": "grid", "k": 1, "resolution": resolution, "margin": 0.1}
     content = {
-        "dataset": {"name": "toy"},
+        "dataset": data,
         "method": {"name": method, "params": {}, "random_state": 42},
+        "metric": {"digest": "1" * 64, "id": "2" * 64, "fit_report": {}},
+        "evaluation": evaluation | {"radii": [0.0]},
         "provenance": {"created": "2026-01-01T12:00:00+00:00"},
     }
-    return write_record(folder, "boundary", f"toy-{method}", {"method": method}, content)
+    key = {
+        "dataset": data, "method": {"name": method, "params": {}}, "seed": 42, "stage": "boundary",
+        "metric_digest": "1" * 64,
+        "metric": {"id": "2" * 64, "fit": dict.fromkeys(("n_fit_samples", "n_iter", "converged"))},
+        "evaluation": evaluation, "versions": record_versions(method, "boundary_grid") | dict(versions or {}),
+    }  # fmt: skip
+    if variant is not None:
+        key["variant"] = variant
+    return write_record(folder, "boundary", f"toy-{method}", key, content)

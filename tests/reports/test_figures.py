@@ -7,7 +7,7 @@ from synthetic_records import METHODS, write_boundary, write_paper_like, write_r
 from arml.reports.boundaries import boundaries_figure, write_figure1
 from arml.reports.figures import curves_figure, write_curves
 from arml.reports.records import read_boundary_records, read_radii_records
-from arml.reports.selection import DEMO, TABLE1, choose_records
+from arml.reports.selection import DEMO, TABLE1, DisagreementError, choose_records
 from arml.reports.style import METHOD_STYLES, paper_style
 
 
@@ -109,3 +109,18 @@ def test_figure1_panels_limits_and_points(runs):
 def test_figure1_without_records_says_so(tmp_path):
     with pytest.raises(ValueError, match="Figure 1 needs"):
         write_figure1([], tmp_path)
+
+
+def test_of_several_grids_the_finest_is_drawn_and_equally_fine_ones_must_agree(runs):
+    write_boundary(runs, "arml", np.eye(2), resolution=20)
+    write_boundary(runs, "arml", np.diag([1.0, 3.0]), resolution=30)
+    write_boundary(runs, "arml", np.diag([1.0, 3.0]), resolution=30, variant="the same again")
+    records = read_boundary_records(runs, pytest.fail)
+    write_figure1(records, runs)
+    first = (runs / "figure1.png").read_bytes()
+    write_figure1([record for record in records if record.prediction.size == 900], runs)
+    assert (runs / "figure1.png").read_bytes() == first
+    other = write_boundary(runs, "arml", np.eye(2), resolution=30, variant="another")
+    with pytest.raises(DisagreementError, match="are grids of arml that are equally fine and differ") as caught:
+        write_figure1(read_boundary_records(runs, pytest.fail), runs)
+    assert str(other) in str(caught.value)

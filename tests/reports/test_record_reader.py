@@ -1,20 +1,12 @@
-import hashlib
 import json
 
 import numpy as np
 import pytest
-from synthetic_records import write_boundary, write_kind, write_radii
+from synthetic_records import damage_points, write_boundary, write_kind, write_radii, write_record
 
 from arml.reports.records import read_boundary_records, read_radii_records, tidy
-
-
-def damage_points(folder, old, new):
-    """Change points.csv and its digest, so that only the content is wrong."""
-    path = folder / "points.csv"
-    path.write_text(path.read_text().replace(old, new, 1))
-    record = json.loads((folder / "record.json").read_text())
-    record["files"]["points.csv"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (folder / "record.json").write_text(json.dumps(record))
+from arml.subset import evaluation_indices
+from arml.versions import VERSIONS
 
 
 def test_reads_every_digit(runs):
@@ -33,7 +25,9 @@ def test_tidy_has_a_row_per_point(runs):
     write_radii(runs, "usps", "arml", np.array([0.0, 1.0]))
     write_radii(runs, "usps", "nca", np.array([2.0]))
     frame = tidy(read_radii_records(runs, pytest.fail))
-    assert frame[["method", "index", "lower"]].values.tolist() == [["arml", 0, 0.0], ["arml", 1, 1.0], ["nca", 0, 2.0]]
+    first, second = evaluation_indices(2000, 2, 42).tolist()
+    rows = [["arml", first, 0.0], ["arml", second, 1.0], ["nca", first, 2.0]]
+    assert frame[["method", "index", "lower"]].values.tolist() == rows
     assert tidy([]).empty
 
 
@@ -58,8 +52,8 @@ def test_unfinished_folders_are_left_alone(runs):
         ("exact", "misclassified", "radius above 0"),
         ("1,1,1.5", "1,2,1.5", "radius above 0"),
         ("lower,upper", "upper,lower", "has columns"),
-        ("\n1,", "\n0,", "twice"),
-        ("\n1,", "\n2000,", "row 2000 of a test part of 2000"),
+        ("\n353,", "\n1860,", "twice"),
+        ("\n353,", "\n2000,", "row 2000 of a test part of 2000"),
     ],
 )
 def test_impossible_points_are_named_and_skipped(runs, old, new, complaint):
@@ -108,7 +102,10 @@ def test_an_attack_may_leave_out_majority_and_queries(runs):
         (lambda record: record.update(schema=2), "schema 2"),
         (lambda record: record.update(stage="metrics"), "stage"),
         (lambda record: record["key"].update(fit="another"), "hash of its key"),
-        (lambda record: record["dataset"].update(n_test="many"), "n_test must be int"),
+        (
+            lambda record: record["dataset"].update(n_test="many"),
+            'n_test is "many" in its section, 2000 in the key',
+        ),
         (lambda record: record["provenance"].update(created="yesterday"), "not a date"),
         (lambda record: record.pop("evaluation"), "no section 'evaluation'"),
     ],
@@ -143,3 +140,178 @@ def test_boundary_records(runs):
     [record] = read_boundary_records(runs, warnings.append)
     assert record.prediction.shape == (5, 5)
     assert broken.name in warnings[0]
+
+
+def edited(folder, edit):
+    record = json.loads((folder / "record.json").read_text())
+    edit(record)
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "told"),
+    [
+        ("dataset", "name", "splice", 'dataset.name is "splice" in its section, "usps" in the key of its id'),
+        ("dataset", "digest", "f" * 64, "dataset.digest is "),
+        ("dataset", "n_train", 7, "dataset.n_train is 7 in its section, 6000 in the key"),
+        ("method", "name", "arml", 'method.name is "arml" in its section, "nca" in the key'),
+        ("method", "params", {"max_iter": 9}, 'method.params is {"max_iter":9} in its section, {} in the key'),
+        ("method", "random_state", 7, "method.random_state is 7 in its section, 42 in the key"),
+        ("metric", "digest", "f" * 64, "metric.digest is "),
+        ("metric", "id", "f" * 64, "metric.id is "),
+        ("metric", "fit_report", {"converged": True}, "fit_report.converged is true in its section, null in the key"),
+        ("metric", "fit_report", {"n_fit_samples": 6000}, "fit_report.n_fit_samples is 6000 in its section, null in"),
+        ("evaluation", "name", "exact_knn", 'evaluation.name is "exact_knn" in its section, "exact_1nn" in the key'),
+        ("evaluation", "kind", "certified", 'evaluation.kind is "certified" in its section, "exact" in the key'),
+        ("evaluation", "k", 3, "evaluation.k is 3 in its section, 1 in the key"),
+        ("evaluation", "n_eval", None, "evaluation.n_eval is null in its section, 2 in the key"),
+        ("evaluation", "seed", 7, "evaluation.seed is 7 in its section, 42 in the key"),
+        ("evaluation", "box", [0.0, 1.0], "evaluation.box is [0.0,1.0] in its section, null in the key"),
+        ("evaluation", "event", "majority", 'evaluation.event is "majority" in its section, nothing in the key'),
+        ("evaluation", "norm", "inf", 'evaluation.norm is "inf" in its section, nothing in the key'),
+        ("evaluation", "start", "noise", 'evaluation.start is "noise" in its section, nothing in the key'),
+        ("evaluation", "steps", 9, "evaluation.steps is 9 in its section, nothing in the key"),
+        ("evaluation", "max_nodes", 9, "evaluation.max_nodes is 9 in its section, nothing in the key"),
+        ("evaluation", "proofs", True, "evaluation.proofs is true in its section, nothing in the key"),
+    ],
+)
+def test_a_section_that_contradicts_the_key_is_refused(runs, section, field, value, told):
+    folder = write_radii(runs, "usps", "nca", np.ones(2))
+    edited(folder, lambda record: record[section].update({field: value}))
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert told in warnings[0]
+
+
+def test_a_number_of_another_type_is_another_value(runs):
+    folder = write_radii(runs, "usps", "nca", np.ones(2))
+    edited(folder, lambda record: record["evaluation"].update(k=True))
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert "evaluation.k is true in its section, 1 in the key" in warnings[0]
+
+
+def test_the_grid_to_report_is_a_choice_and_in_no_key(runs):
+    folder = write_radii(runs, "usps", "nca", np.ones(2))
+    edited(folder, lambda record: record["evaluation"].update(radii=[0.0, 0.25]))
+    [record] = read_radii_records(runs, pytest.fail)
+    assert record.radii == (0.0, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ([1860, 353], "it lacks 1 (the first is row 1333 of the test part)"),
+        ([1860, 353, 1333, 1289], "it has besides 1 (the first is row 1289 of the test part)"),
+        ([1860, 353, 0], "it lacks 1 (the first is row 1333 of the test part) and has besides 1 (the first is row 0"),
+        ([353, 1860, 1333], "in another order"),
+    ],
+)
+def test_points_that_are_not_the_subset_the_key_names_are_refused(runs, index, told):
+    write_radii(runs, "usps", "nca", np.ones(len(index)), n_eval=3, index=np.array(index))
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert told in warnings[0]
+    assert "the evaluation subset that the key names (n_eval=3, seed=42, 2000 test points)" in warnings[0]
+
+
+def test_all_of_a_small_test_part_is_its_subset(runs):
+    write_radii(runs, "usps", "nca", np.ones(5), n_eval=1000, n_test=5)
+    [record] = read_radii_records(runs, pytest.fail)
+    assert sorted(record.points["index"]) == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "more", "told"),
+    [
+        ("exact_1nn", {}, "a proof belongs to it, but witness.npz is not among the files it lists"),
+        ("exact_knn", {"settings": {"proofs": True}}, "a proof belongs to it, but witness.npz is not among"),
+    ],
+)
+def test_a_record_without_the_proof_that_belongs_to_it_is_refused(runs, evaluation, more, told):
+    folder = write_radii(runs, "usps", "nca", np.ones(2), evaluation=evaluation, witness=True, **more)
+    (folder / "witness.npz").unlink()
+    edited(folder, lambda record: record["files"].pop("witness.npz"))
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert told in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda record: record["files"].pop("points.csv"), "points.csv is not among the files it lists"),
+        (lambda record: record["files"].update({"../x": "0"}), "lists '../x', which is not a file of its folder"),
+        (lambda record: record.update(key=[]), "key, files and provenance must be objects"),
+        (lambda record: record["key"].update(seed=float("nan")), "holds a number that is not finite"),
+        (lambda record: record.update(provenance={}), "created must be str"),
+        (lambda record: record["evaluation"].update(radii=[None]), "TypeError"),
+    ],
+)
+def test_a_broken_description_is_named_and_the_others_are_read(runs, edit, told):
+    sound = write_radii(runs, "usps", "arml", np.ones(2))
+    edited(write_radii(runs, "usps", "nca", np.ones(2)), edit)
+    warnings: list[str] = []
+    assert [record.folder for record in read_radii_records(runs, warnings.append)] == [sound]
+    assert told in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("versions", "told"),
+    [
+        ({"certify.one_nn": 1}, f"certify.one_nn 1, now {VERSIONS['certify.one_nn']}"),
+        ({"certify.one_nn": VERSIONS["certify.one_nn"] + 1}, f"now {VERSIONS['certify.one_nn']}"),
+        ({"learners.arml": 1}, "learners.arml 1, now none"),
+        ({"learners.baselines": True}, "learners.baselines True, now 1"),
+    ],
+)
+def test_another_version_is_named_with_that_at_hand(runs, versions, told):
+    write_radii(runs, "usps", "nca", np.ones(2), versions=versions)
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert told in warnings[0]
+    [record] = read_radii_records(runs, pytest.fail, allow_old=True)
+    assert told in record.outdated
+
+
+def test_a_record_whose_key_does_not_tell_everything_is_an_older_one(runs):
+    folder = write_radii(runs, "usps", "nca", np.ones(2))
+    record = json.loads((folder / "record.json").read_text())
+    key = record["key"]
+    del key["metric"]
+    key["dataset"] = {name: key["dataset"][name] for name in ("name", "digest")}
+    (folder / "record.json").unlink()
+    content = {name: record[name] for name in ("dataset", "method", "metric", "evaluation", "provenance")}
+    write_record(folder, "radii", "usps-nca-exact_1nn", key, content)
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert (
+        "older version of the code (its key does not name the metric's record and the size of the dataset"
+        in warnings[0]
+    )
+    [read] = read_radii_records(runs, pytest.fail, allow_old=True)
+    assert (read.n_test, read.metric_digest) == (2000, "1" * 64)
+
+
+def test_a_test_part_of_impossible_size_fills_no_memory(runs):
+    write_radii(runs, "usps", "nca", np.ones(2), n_test=10**13, index=np.arange(2))
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert "a test part of 10000000000000 rows is none that there is" in warnings[0]
+
+
+def test_boundary_records_of_an_older_version_are_left_out(runs):
+    write_boundary(runs, "nca", np.eye(2), resolution=5, versions={"evaluations.grid": 0})
+    warnings: list[str] = []
+    assert read_boundary_records(runs, warnings.append) == []
+    assert "older version of the code (evaluations.grid 0, now 1)" in warnings[0]
+    [record] = read_boundary_records(runs, pytest.fail, allow_old=True)
+    assert record.outdated == "evaluations.grid 0, now 1"
+
+
+def test_a_grid_that_contradicts_its_key_is_refused(runs):
+    folder = write_boundary(runs, "euclidean", np.eye(2), resolution=5)
+    edited(folder, lambda record: record["evaluation"].update(k=3))
+    warnings: list[str] = []
+    assert read_boundary_records(runs, warnings.append) == []
+    assert "evaluation.k is 3 in its section, 1 in the key" in warnings[0]

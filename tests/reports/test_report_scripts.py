@@ -1,4 +1,5 @@
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synthetic_records import write_boundary, write_kind, write_paper_like, write_radii, write_table2
+
+from arml.subset import evaluation_indices
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -36,6 +39,12 @@ def check(runs):
 
 def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def replace_radii(runs, radii):
+    [old] = (runs / "radii").glob("usps-arml-exact_1nn-*")
+    shutil.rmtree(old)
+    return write_radii(runs, "usps", "arml", radii)
 
 
 def commit(folder):
@@ -97,7 +106,7 @@ def test_check_passes_on_what_was_just_reported_and_fails_when_a_verdict_gets_wo
     report("--only", "tables", "claims")
     assert check() == 0
     assert "12 cells compared: 0 worse" in capsys.readouterr().out
-    write_radii(runs, "usps", "arml", np.linspace(0, 5, 1000), created="2026-02-01T00:00:00+00:00")
+    replace_radii(runs, np.linspace(0, 5, 1000))
     assert check() == 1
     assert (
         "WORSE  usps/arml exact at radius 0.5: reproduced (error 0.204) -> differs (error 0.100)"
@@ -109,7 +118,7 @@ def test_a_new_report_does_not_hide_a_change_from_git(report, check, runs, capsy
     write_paper_like(runs, ["usps"], methods=("arml",))
     report("--only", "tables", "claims")
     commit(runs.parent)
-    write_radii(runs, "usps", "arml", np.linspace(0, 5, 1000), created="2026-02-01T00:00:00+00:00")
+    replace_radii(runs, np.linspace(0, 5, 1000))
     report("--only", "tables", "claims")
     assert check() == 1
     assert "WORSE  usps/arml exact at radius 0.5" in capsys.readouterr().out
@@ -186,7 +195,8 @@ def test_a_table_whose_records_contradict_each_other_is_not_written_and_the_othe
     attacked = write_kind(runs, "usps", "arml", "local_search", np.append(np.ones(999), 0.5))
     assert report() == 1
     error = capsys.readouterr().err
-    assert "test point 999 is proven robust up to 1.0" in error
+    last = evaluation_indices(2000, 1000, 42)[-1]
+    assert f"test point {last} is proven robust up to 1.0" in error
     assert "but without its majority at 0.5 by" in error
     assert proven.name in error
     assert attacked.name in error
@@ -197,7 +207,40 @@ def test_a_table_whose_records_contradict_each_other_is_not_written_and_the_othe
     assert check() == 1
     captured = capsys.readouterr()
     assert "table1: 6 cells compared: 0 worse" in captured.out
-    assert "table2: usps/arml: test point 999" in captured.err
+    assert f"table2: usps/arml: test point {last}" in captured.err
+
+
+def test_a_table_whose_records_disagree_is_not_written_and_both_are_named(report, check, runs, capsys):
+    write_paper_like(runs, ["usps"], methods=("arml",))
+    write_table2(runs, ["usps"], methods=("arml",))
+    report()
+    table = (runs.parent / "tables" / "table1.csv").read_bytes()
+    report_of_fit = {"n_fit_samples": 6000, "converged": True, "n_iter": 20}
+    both = [next((runs / "radii").glob("usps-arml-exact_1nn-*"))]
+    both.append(write_radii(runs, "usps", "arml", np.ones(1000), fit_report=report_of_fit, variant="second"))
+    capsys.readouterr()
+    for main in (report, check):
+        assert main() == 1
+        error = capsys.readouterr().err
+        assert "records of the same cell" in error
+        assert all(folder.name in error for folder in both)
+    assert (runs.parent / "tables" / "table1.csv").read_bytes() == table
+
+
+def test_records_of_an_older_version_are_shown_only_on_request_and_with_a_mark(report, runs, capsys, monkeypatch):
+    write_radii(runs, "usps", "arml", np.ones(1000), versions={"datasets.protocol": 0})
+    write_boundary(runs, "euclidean", np.eye(2), resolution=20)
+    assert report("--only", "tables") == 1
+    shown = capsys.readouterr().err
+    assert "older version of the code (datasets.protocol 0, now 1)" in shown
+    assert report("--only", "tables", "--allow-old") == 0
+    text = (runs.parent / "tables" / "table1.md").read_text()
+    assert "made by an older version of the code (datasets.protocol 0, now 1)" in text
+    (runs.parent / "tables" / "table1.md").unlink()
+    write_kind(runs, "usps", "arml", "certified", np.ones(1000))
+    monkeypatch.setitem(report.module, "_MANY", 1)  # each table by a process of its own, which is told, too
+    assert report("--only", "tables", "--allow-old") == 0
+    assert (runs.parent / "tables" / "table1.md").read_text() == text
 
 
 def test_check_covers_both_tables_and_takes_missing_kinds_from_the_committed_table(report, check, runs, capsys):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic_records import METHODS, write_kind, write_radii, write_table2
+from synthetic_records import METHODS, damage_points, write_kind, write_radii, write_table2
 
 from arml.radii import SandwichError
 from arml.reports.claims import Verdict, claims_markdown, judge, load_reasons, make_claims
@@ -13,8 +13,9 @@ from arml.reports.footnotes import footnotes
 from arml.reports.layout import latex, markdown
 from arml.reports.records import read_radii_records, tidy
 from arml.reports.sandwich import check_sandwich
-from arml.reports.selection import TABLE1, TABLE2, choose_records
+from arml.reports.selection import TABLE1, TABLE2, DisagreementError, choose_records
 from arml.reports.tables import build_table, summary
+from arml.subset import evaluation_indices
 
 
 def read(runs):
@@ -183,7 +184,7 @@ def test_a_hundred_points_are_enough_for_slow_attacks_and_a_small_test_part_for_
     assert set(read(runs)[0]) == {("mnist", "arml", kind), ("usps", "arml", "certified"), ("usps", "arml", kind)}
 
 
-def test_most_points_win_then_most_steps_then_the_newest(runs):
+def test_most_points_win_then_most_steps_and_the_clock_decides_nothing(runs):
     write_kind(runs, "usps", "arml", "boundary", ones(100), created="2026-05-01T00:00:00+00:00")
     write_kind(runs, "usps", "arml", "boundary", ones(500), settings={"steps": 10}, created="2026-04-01T00:00:00+00:00")
     full = [
@@ -191,8 +192,37 @@ def test_most_points_win_then_most_steps_then_the_newest(runs):
         for month, steps in ((1, 25000), (2, None))  # None is the default
     ]
     chosen, notes = read(runs)
-    assert chosen["usps", "arml", "boundary"].folder == full[1]
+    assert chosen["usps", "arml", "boundary"].folder == min(full)
     assert "4 records fit" in notes[0]
+
+
+def test_most_nodes_win_and_then_the_record_with_proofs(runs):
+    few, many = {"event": "plurality", "max_nodes": 10}, {"event": "plurality", "max_nodes": 20}
+    write_kind(runs, "usps", "arml", "exact", ones() / 2, settings=few | {"proofs": True}, witness=True)
+    longest = write_kind(runs, "usps", "arml", "exact", ones(), settings=many | {"proofs": False})
+    assert read(runs)[0]["usps", "arml", "exact"].folder == longest
+    proven = write_kind(runs, "usps", "arml", "exact", ones() - 1e-9, settings=many | {"proofs": True}, witness=True)
+    assert read(runs)[0]["usps", "arml", "exact"].folder == proven
+
+
+@pytest.mark.parametrize(
+    ("column", "row"),
+    [
+        ("upper", "1,1,0.0,1.5,bounded,1.0"),
+        ("majority", "1,1,0.0,1.0,bounded,0.5"),
+        ("status", "1,1,0.0,1.0,time_limit,1.0"),
+        ("label", "2,2,0.0,1.0,bounded,1.0"),
+        ("prediction", "1,2,0.0,0.0,misclassified,0.0"),
+    ],
+)
+def test_equally_good_records_that_disagree_are_an_error_that_names_both(runs, column, row):
+    first = write_kind(runs, "usps", "arml", "local_search", ones())
+    second = write_kind(runs, "usps", "arml", "local_search", ones(), variant="second")
+    assert read(runs)[0]["usps", "arml", "local_search"].folder == min(first, second)
+    damage_points(second, "1,1,0.0,1.0,bounded,1.0", row)
+    with pytest.raises(DisagreementError, match=f"disagree: {column} of test point 1860 is ") as caught:
+        read(runs)
+    assert {str(first), str(second)} <= set(str(caught.value).split())
 
 
 def test_records_of_another_evaluation_are_no_candidates(runs):
@@ -214,17 +244,18 @@ def test_a_proof_above_an_attack_is_named_with_both_records(runs):
     lower, upper = np.linspace(0, 2, 1000), np.linspace(0.001, 2.5, 100)
     upper[[7, 30]] = 0.001
     proven = write_kind(runs, "usps", "arml", "certified", lower)
-    attacked = write_kind(runs, "usps", "arml", "boundary", upper, index=np.arange(100)[::-1])
+    attacked = write_kind(runs, "usps", "arml", "boundary", upper)
     with pytest.raises(SandwichError) as caught:
         check_sandwich(read(runs)[0], TABLE2)
     message = str(caught.value)
     assert message.count("\n") == 0
     assert str(proven) in message
     assert str(attacked) in message
-    contradictions = int((lower[:100] > upper[::-1]).sum())
+    contradictions = int((lower[:100] > upper).sum())
     assert f"({contradictions} of 100 common points contradict)" in message
-    worst = int((lower[:100] - upper[::-1]).argmax())
-    assert f"test point {worst} is proven robust up to {lower[worst]!s} by" in message
+    worst = int((lower[:100] - upper).argmax())
+    point = evaluation_indices(2000, 1000, 42)[worst]
+    assert f"test point {point} is proven robust up to {lower[worst]!s} by" in message
     assert "but without its majority at " in message
 
 
@@ -232,14 +263,14 @@ def test_the_norm_at_which_the_majority_is_lost_must_not_lie_below_the_proof(run
     write_kind(runs, "usps", "arml", "certified", ones() / 2)
     attacked = {"upper": ones(), "evaluation": "local_search", "kind": "local_search", "k": 11}
     write_radii(runs, "usps", "arml", ones() * 0, majority=np.append(0.25, ones(999)), **attacked)
-    with pytest.raises(SandwichError, match=r"test point 0 .* up to 0\.5 by .* majority at 0\.25 by .*\(1 of 1000 "):
+    with pytest.raises(SandwichError, match=r"test point 1860 .* up to 0\.5 by .* majority at 0\.25 by .*\(1 of 1000 "):
         check_sandwich(read(runs)[0], TABLE2)
 
 
 def test_without_a_majority_column_the_change_of_the_answer_is_compared(runs):
     write_kind(runs, "usps", "arml", "certified", ones())
     write_kind(runs, "usps", "arml", "local_search", np.append(0.5, ones(999)), majority=None)
-    with pytest.raises(SandwichError, match=r"test point 0 .* but broken at 0\.5 by"):
+    with pytest.raises(SandwichError, match=r"test point 1860 .* but broken at 0\.5 by"):
         check_sandwich(read(runs)[0], TABLE2)
 
 
@@ -251,11 +282,10 @@ def test_rounding_is_no_contradiction(runs, excess, raises):
         check_sandwich(read(runs)[0], TABLE2)
 
 
-def test_equal_bounds_infinite_ones_and_other_points_do_not_contradict(runs):
+def test_equal_bounds_and_infinite_ones_do_not_contradict(runs):
     everywhere = np.append(ones(999), np.inf)
     write_kind(runs, "usps", "arml", "certified", everywhere, status=["bounded"] * 999 + ["unreachable"])
     write_kind(runs, "usps", "arml", "local_search", everywhere)
-    write_kind(runs, "usps", "arml", "boundary", ones(100) / 2, index=np.arange(1000, 1100))
     check_sandwich(read(runs)[0], TABLE2)
 
 

@@ -6,8 +6,9 @@ from arml.reports.footnotes import footnotes
 from arml.reports.layout import latex, markdown
 from arml.reports.published import paper_errors
 from arml.reports.records import read_radii_records
-from arml.reports.selection import DEMO, TABLE1, choose_records
+from arml.reports.selection import DEMO, TABLE1, DisagreementError, choose_records
 from arml.reports.tables import COLUMNS, build_table, table_csv
+from arml.versions import VERSIONS
 
 
 def read(runs, spec=TABLE1):
@@ -142,17 +143,34 @@ def test_stated_defaults_and_small_test_parts_fit(runs):
     assert notes == []
 
 
-def test_of_several_records_the_largest_fit_then_the_newest_is_taken_and_named(runs):
-    def write(created, points):
+def test_of_several_records_the_largest_fit_is_taken_and_named_whatever_the_clock_said(runs):
+    def write(created, points, radii, variant=None):
         report = {"n_fit_samples": points}
-        return write_radii(runs, "usps", "nca", np.ones(1000), fit_report=report, created=created)
+        return write_radii(runs, "usps", "nca", radii, fit_report=report, created=created, variant=variant)
 
-    write("2026-01-01T00:00:00+00:00", 5000)
-    # Nine in the evening in New York is later than midnight in Greenwich.
-    newest = write("2026-01-01T21:00:00-05:00", 5000)
-    write("2026-01-02T00:00:00+00:00", 5000)
-    write("2026-03-01T00:00:00+00:00", 100)
+    same = [write(f"2026-01-0{day}T00:00:00+00:00", 5000, np.ones(1000), str(day)) for day in (1, 2, 3)]
+    write("2026-03-01T00:00:00+00:00", 100, 2 * np.ones(1000))
     chosen, notes = read(runs)
-    assert chosen["usps", "nca", "exact"].folder == newest
+    assert chosen["usps", "nca", "exact"].folder == min(same)
     assert "4 records fit" in notes[0]
-    assert newest.name in notes[0]
+    assert min(same).name in notes[0]
+    write("2026-02-01T00:00:00+00:00", 5000, 2 * np.ones(1000))
+    with pytest.raises(DisagreementError, match=r"lower of test point 1860 is .* in the first, .* in the second"):
+        read(runs)
+
+
+def test_a_record_of_an_older_version_yields_to_one_of_this_and_is_marked_where_it_is_all_there_is(runs):
+    old = write_radii(runs, "usps", "nca", np.ones(1000), versions={"certify.one_nn": 1})
+    refused = []
+    assert read_radii_records(runs, refused.append) == []
+    [message] = refused
+    assert message.startswith(f"left out {old}: it was made by an older version of the code (certify.one_nn 1, now ")
+    assert "--allow-old" in message
+    chosen, _ = choose_records(read_radii_records(runs, pytest.fail, allow_old=True), TABLE1)
+    [notes] = footnotes(chosen, TABLE1).values()
+    assert notes == [f"made by an older version of the code (certify.one_nn 1, now {VERSIONS['certify.one_nn']})"]
+    assert notes[0] in markdown(build_table(chosen, TABLE1), TABLE1, footnotes(chosen, TABLE1))
+    # However many points the old one was fitted on, and whatever its numbers are.
+    new = write_radii(runs, "usps", "nca", 2 * np.ones(1000), fit_report={"n_fit_samples": 100})
+    chosen, _ = choose_records(read_radii_records(runs, pytest.fail, allow_old=True), TABLE1)
+    assert chosen["usps", "nca", "exact"].folder == new

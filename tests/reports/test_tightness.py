@@ -9,7 +9,7 @@ from arml.radii import SandwichError
 from arml.reports.bands import bands_figure
 from arml.reports.records import read_radii_records
 from arml.reports.sandwich import check_sandwich
-from arml.reports.selection import TABLE2, choose_records
+from arml.reports.selection import TABLE2, DisagreementError, choose_records
 from arml.reports.style import paper_style
 from arml.reports.tables import build_table
 from arml.reports.tightness import comparisons, tightness_figure, tightness_markdown, tightness_table, write_tightness
@@ -22,13 +22,33 @@ def read(runs):
 def write_all(runs, exact, **more):
     write_kind(runs, "usps", "arml", "certified", 0.9 * exact)
     write_kind(runs, "usps", "arml", "local_search", 1.1 * exact)
-    write_kind(runs, "usps", "arml", "boundary", 1.5 * exact[:100], index=np.arange(100))
+    write_kind(runs, "usps", "arml", "boundary", 1.5 * exact[:100])
     return write_kind(runs, "usps", "arml", "exact", exact, **more)
 
 
 @pytest.fixture
 def exact():
     return np.r_[np.zeros(50), np.linspace(0.1, 2.0, 950)]
+
+
+@pytest.mark.parametrize("other", [{"box": [0.0, 1.0]}, {"seed": 7}, {"settings": {"event": "majority"}}])
+def test_exact_radii_of_another_question_are_not_the_tables(runs, exact, other):
+    mine = write_kind(runs, "usps", "arml", "exact", exact[:500])
+    write_kind(runs, "usps", "arml", "exact", exact, **other)
+    [item] = comparisons(read(runs))
+    assert item.record.folder == mine
+
+
+def test_exact_radii_that_disagree_are_an_error_and_old_ones_are_marked(runs, exact):
+    first = write_kind(runs, "usps", "arml", "exact", exact)
+    second = write_kind(runs, "usps", "arml", "exact", exact * 1.5, variant="second")
+    with pytest.raises(DisagreementError, match=r"disagree: lower of test point \d+ is") as caught:
+        comparisons(read(runs))
+    assert {str(first), str(second)} <= set(str(caught.value).split())
+    write_kind(runs, "splice", "nca", "exact", exact, versions={"certify.knn_exact": 1})
+    records = [record for record in read_radii_records(runs, pytest.fail, allow_old=True) if record.dataset == "splice"]
+    [path] = [path for path in write_tightness(records, runs / "out", ["tables"]) if path.suffix == ".md"]
+    assert "Splice, NCA, K = 11: made by an older version of the code (certify.knn_exact 1, now " in path.read_text()
 
 
 def test_ratios_are_taken_point_by_point_to_the_exact_radius(runs, exact):

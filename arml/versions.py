@@ -1,0 +1,58 @@
+"""Versions of the code that computes numbers: what is hashed into a record's id, and what makes a record an older one.
+
+Whoever changes the numbers of a stage, or what it leaves in a record, raises its number here. Plain numbers without any
+import of a stage, so that reading records needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+#: Version of each stage, by the name under which records keep it.
+VERSIONS: Mapping[str, int] = MappingProxyType(
+    {
+        # Part of every dataset's digest, too.
+        "datasets.protocol": 1,
+        "learners.arml": 1,
+        "learners.baselines": 1,
+        # Version 3: the proof names what it claims, and every distance has a bound of its own rounding.
+        "certify.one_nn": 3,
+        # Version 2: every distance with a bound of its own rounding.
+        "certify.knn_bound": 2,
+        # Version 5: the proof names what it claims, and every distance has a bound of its own rounding.
+        "certify.knn_exact": 5,
+        # Version 4: computed around the median of the training points.
+        "attacks.local_search": 4,
+        "attacks.decision_based": 1,
+        "evaluations.grid": 1,
+    }
+)
+
+#: The stages whose numbers enter an evaluation's, besides dataset and metric.
+STAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "exact_1nn": ("certify.one_nn",),
+        "exact_knn": ("certify.knn_bound", "attacks.local_search", "certify.knn_exact"),
+        "certified_knn": ("certify.knn_bound",),
+        "local_search": ("certify.knn_bound", "attacks.local_search"),
+        "boundary": ("certify.knn_bound", "attacks.decision_based"),
+        "hopskipjump": ("certify.knn_bound", "attacks.decision_based"),
+        "boundary_grid": ("evaluations.grid",),
+    }
+)
+
+
+def metric_versions(method: str) -> dict[str, int]:
+    """Versions of what a metric learned by ``method`` comes from; a metric of the user's own needs no learner."""
+    names = ["datasets.protocol"]
+    if method == "arml":
+        names.append("learners.arml")
+    elif method != "from_file":
+        names.append("learners.baselines")
+    return {name: VERSIONS[name] for name in names}
+
+
+def record_versions(method: str, evaluation: str) -> dict[str, int]:
+    """Versions of everything that an evaluation under a metric comes from; KeyError for an unknown evaluation."""
+    return metric_versions(method) | {name: VERSIONS[name] for name in STAGES[evaluation]}
