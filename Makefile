@@ -7,6 +7,8 @@ DATASETS ?= mnist,fashion_mnist,splice,pendigits,satimage,usps
 METHODS ?= euclidean,nca,lmnn,itml,lfda,arml
 # The attacks of Table 2, beside the certified radii, which are always computed: make reproduce-table2 ATTACKS=local_search
 ATTACKS ?= local_search,boundary
+# OLD=1 shows records of older versions of the code in tables and figures, too, with a footnote: make tables OLD=1
+OLD ?=
 # Further keys of scripts/run.py: make reproduce-table1 SET="device=cuda data.root=/data"
 SET ?=
 # Further arguments of pytest: make test ARGS="-k geometry"
@@ -17,19 +19,22 @@ EVALUATIONS = certified_knn$(ATTACKS:%=$(comma)%)
 STAMP := .venv/.stamp
 BIN := .venv/bin
 RUN := $(BIN)/python scripts/run.py
-REPORT := $(BIN)/python scripts/report.py
+WARMUP := $(BIN)/python -m arml warmup
+REPORT := $(BIN)/python scripts/report.py $(if $(OLD),--allow-old)
 
 .DEFAULT_GOAL := help
-.PHONY: help recheck demo test lint reproduce-table1 reproduce-table2 reproduce-exact reproduce-figure1 tables figures claims check-claims bench lock clean
+.PHONY: help recheck demo test lint mutants reproduce-table1 reproduce-table2 reproduce-exact reproduce-figure1 tables figures claims check-claims bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 demo: $(STAMP) ## six metrics on scikit-learn's digits, with a table and a figure in results/demo/; no download
+	@$(WARMUP)
 	@$(call sweep,experiment=demo,--demo)
 
 test: lint ## lint, types, import rules, then the tests; ARGS="..." goes to pytest
+	@$(WARMUP)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP) ## style, format, types and import rules
@@ -62,8 +67,11 @@ claims: $(STAMP) ## results/claims/, the paper's numbers beside ours, from the r
 check-claims: $(STAMP) ## fail if a verdict is worse than in the committed claims
 	$(BIN)/python scripts/check_claims.py
 
-recheck: $(STAMP) ## confirm the radii of all finished runs without the solver that found them
+recheck: $(STAMP) ## check every finished record of radii without the solver that found them; fails if one is refused
 	$(BIN)/python scripts/recheck.py
+
+mutants: $(STAMP) ## put small faults into the code, one at a time: which do the tests notice? ARGS="--limit 20 --only proofs"
+	$(BIN)/python scripts/mutants.py $(ARGS)
 
 bench: $(STAMP) ## speed against the published algorithms, into results/benchmarks/
 	$(BIN)/python benchmarks/run.py
