@@ -17,7 +17,7 @@ from arml.experiments.provenance import cpu_model, git_state, package_versions
 
 def describe() -> dict[str, object]:
     """The machine, the software and the load at this moment; JSON-able."""
-    commit, dirty = git_state(Path(__file__).resolve().parent)
+    code = git_state(Path(__file__).resolve().parents[1] / "arml")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
@@ -27,8 +27,8 @@ def describe() -> dict[str, object]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": package_versions() | {"threadpoolctl": metadata.version("threadpoolctl")},
-        "git_commit": commit,
-        "git_dirty": dirty,
+        "git_commit": code.commit,
+        "git_dirty": code.dirty,
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
 

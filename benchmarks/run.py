@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
-    "exact_1nn", "mnist_1nn", "knn_bound", "knn_bound_mnist", "knn_bound_growth", "knn_exact", "attacks",
+    "exact_1nn", "mnist_1nn", "knn_bound", "knn_bound_mnist", "knn_bound_growth", "knn_exact", "proofs",
+    "attacks",
     "arml_training", "reports",
 )  # fmt: skip
 

@@ -30,6 +30,8 @@ as ours.
 *Attacks from the records* take radii and times from the runs behind Table 2, which were not made side by side: their
 machines are in the JSON file, and there only the Boundary Attack has to stay in a box. *Afresh* is one run of both in
 the same box. Points that are misclassified do not count.
+
+*Now against before* runs another checkout and this one in turns (`python -m benchmarks.before_after --before DIR`).
 """
 HEADER = "| what | ours | reference | ratio | required | |\n|---|---|---|---|---|---|"
 
@@ -61,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Combine the parts' measurements into README.md.")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    files = [options.out / f"{part}.json" for part in PARTS]
+    files = [options.out / f"{part}.json" for part in (*PARTS, "before_after")]
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.exists()]
     print(f"wrote {write_text(options.out / 'README.md', chr(10).join([INTRODUCTION, *map(section, parts)]))}")
 

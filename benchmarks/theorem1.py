@@ -1,4 +1,4 @@
-"""Theorem 1 of *Provably Robust Metric Learning*, evaluated literally: the yardstick of `arml.certify.knn_bound`.
+"""Theorem 1 of *Provably Robust Metric Learning*, evaluated literally: the yardstick of `arml.certify.knn.theorem1`.
 
     radius(x, y) >= [ k-th min over j with y_j != y of  k-th max over i with y_i = y of  m(x_i, x_j, x) ]_+
 

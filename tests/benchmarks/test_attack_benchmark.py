@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import numpy as np
 import pytest
 
 import arml
+from arml.reports.records import read_radii_records
+from arml.subset import evaluation_indices
 from benchmarks import attacks
 from benchmarks.output import Measured
 from tests.reports.synthetic_records import write_radii
@@ -12,14 +15,15 @@ from tests.reports.synthetic_records import write_radii
 METRIC = "1"
 
 
-def write_attack(
-    runs: Path, kind: str, upper: np.ndarray, seconds: float, status: list[str], index: np.ndarray | None = None
-) -> None:
+def write_attack(runs: Path, kind: str, upper: np.ndarray, seconds: float, status: list[str]) -> None:
+    """A record of all test points, of which upper (n,) and status give the values."""
     box = [0.0, 1.0] if kind != "local_search" else None
+    index = evaluation_indices(len(upper), None, 42)
+    upper, status = upper[index], [status[i] for i in index]
     lower = np.where(np.array(status) == "misclassified", 0.0, 0.5 * np.minimum(upper, 1.0))
     folder = write_radii(
         runs, "pendigits", "euclidean", lower, upper=upper, majority=upper, status=status, evaluation=kind, kind=kind,
-        k=11, n_eval=len(upper), n_test=len(upper), metric=METRIC, box=box, index=index,
+        k=11, n_eval=len(upper), n_test=len(upper), metric=METRIC, box=box,
     )  # fmt: skip
     record = json.loads((folder / "record.json").read_text())
     record["provenance"] |= {"wall_seconds": seconds, "threads": 2, "device": "cpu", "cpu": "a processor"}
@@ -27,13 +31,11 @@ def write_attack(
 
 
 def test_records_are_compared_point_by_point(tmp_path: Path) -> None:
-    n = 200
     status = ["misclassified"] * 40 + ["bounded"] * 160
     local = np.r_[np.zeros(40), np.full(160, 0.2)]
     other = np.r_[np.zeros(40), np.full(8, 0.1), np.full(151, 0.3), np.inf]
     write_attack(tmp_path, "local_search", local, 2.0, status)
-    # The other way round in its file: points belong together by their index.
-    write_attack(tmp_path, "boundary", other[::-1], 100.0, status[::-1], index=np.arange(n)[::-1])
+    write_attack(tmp_path, "boundary", other, 100.0, status)
     (result,) = attacks.from_records(tmp_path)
     assert (result["dataset"], result["method"], result["other"]) == ("pendigits", "euclidean", "boundary")
     assert result["n_points"] == 160  # without the misclassified
@@ -44,6 +46,18 @@ def test_records_are_compared_point_by_point(tmp_path: Path) -> None:
     assert result["time_ratio"] == pytest.approx(0.02)
     assert result["steps"] == attacks.STEPS
     assert [row.met for row in attacks.rows_of(result, "from the records")] == [True, True]
+
+
+def test_points_belong_together_by_their_index(tmp_path: Path) -> None:
+    status = ["misclassified"] * 40 + ["bounded"] * 160
+    upper = np.where(np.arange(200) < 40, 0.0, np.linspace(0.0, 1.0, 200))
+    write_attack(tmp_path, "local_search", upper, 2.0, status)
+    write_attack(tmp_path, "boundary", upper * np.arange(200) / 100, 100.0, status)
+    records = {record.kind: record for record in read_radii_records(tmp_path, warn=pytest.fail)}
+    local, boundary = records["local_search"], records["boundary"]
+    turned = dataclasses.replace(boundary, points=boundary.points[::-1].reset_index(drop=True))
+    assert attacks.compare_records(local, turned) == attacks.compare_records(local, boundary)
+    assert attacks.compare_records(local, boundary)["share"] == pytest.approx(100 / 160)
 
 
 def test_without_records_there_is_nothing_to_compare(tmp_path: Path) -> None:
