@@ -1,5 +1,6 @@
 """Parts of the check on a handful of numbers: what errors are added up to, and the edges of what is taken."""
 
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ from arml.proofs.products import _ends, _slack
 from arml.proofs.tree_check import TreeCheck
 from arml.proofs.verdict import CheckFailedError
 from arml.proofs.view import Pairs, View, row_values, scaled, still_unshown
-from tests.proofs.handmade import sq_radius
+from tests.proofs.handmade import about, result_of, sq_radius
 
 
 def two_rows(b=(-1.0, -1.0), A_error=0.0, b_error=0.0):
@@ -199,3 +200,26 @@ def test_rows_need_enough_points_of_the_label():
     assert still_unshown(subject, x, np.arange(5), 9, 0, 1e-9).tolist() == [0, 1, 2, 3, 4]
     assert len(still_unshown(subject, x, np.arange(0), 1, 0, 1.0)) == 0
     assert len(still_unshown(subject, x, np.arange(0), 9, 0, 1.0)) == 0
+
+
+def test_exact_arithmetic_is_asked_where_that_costs_little(monkeypatch):
+    """A point that is refused is looked at again if the training set is small, and only then."""
+    # The package's name for it is the function.
+    checker = sys.modules["arml.proofs.check"]
+    asked, real = [], checker.rational.check
+
+    def noted(result, **options):
+        asked.append(options)
+        return real(result, **options)
+
+    monkeypatch.setattr(checker.rational, "check", noted)
+    subject = about(np.eye(1), [[0.0], [2.0]], [0, 1], [0.25], 0)
+    honest = result_of(subject, 0.75 * (1 - 1e-9), 0.75 * (1 + 1e-9), "exact", [0.75 * (1 + 1e-9)])
+    forged = result_of(subject, 0.76, 0.77, "bounded", [0.77])
+    assert checker.check(honest).ok.all()
+    assert not asked
+    assert not checker.check(forged).ok.any()
+    assert [options["points"] for options in asked] == [[0]]
+    monkeypatch.setattr(checker, "_EXACT_WORK", 1)
+    assert not checker.check(forged).ok.any()
+    assert len(asked) == 1
