@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import cvxpy as cp
 import numpy as np
@@ -59,6 +60,24 @@ def test_dual_norms_are_rounded_up_but_not_by_much(norm, rank):
     computed = norms_to_all(train, torch.from_numpy(mapped), norm).numpy()
     assert (computed >= exact).all()
     np.testing.assert_allclose(computed, exact.astype(float), rtol=1e-9, atol=room)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("seed", range(20))
+def test_no_dual_norm_of_rows_that_nearly_coincide_is_rounded_down(norm, seed):
+    """Where their difference is of the order of what the expansion of its square rounds off."""
+    rng = np.random.default_rng(seed)
+    X = np.concatenate([rng.normal(size=(10, 3)), np.zeros((10, 3))])
+    X[10:] = X[:10] + 10.0 ** -rng.uniform(7, 9) * rng.normal(size=(10, 3))
+    train = fit(np.eye(3), X, np.arange(20) % 2).train
+    P = train.X.astype(FINE)
+    exact = _DUAL_NORM[norm](P[:, None] - P)
+    everything = np.arange(20)
+    assert (norms_between(train, everything, slice(0, 20), norm) >= exact).all()
+    # Also without the errors of the rows, which are none here.
+    off = replace(train, p_error_device=torch.zeros(20, dtype=torch.float64), p_error=np.zeros(20))
+    assert (norms_between(off, everything, slice(0, 20), norm) >= exact).all()
+    assert (norms_to_all(off, off.P_device, norm).numpy() >= exact).all()
 
 
 @pytest.mark.parametrize("K", [1, 5, 11])

@@ -1,11 +1,15 @@
 """The nearest training points against distances in rational arithmetic, wherever the points lie."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from arml.classifier.fitted import Compute
 from arml.classifier.homes import sights
 from arml.classifier.nearest import near, nearest
+from arml.classifier.training_set import TrainingSet
 from tests.certify.fitted import fit
 from tests.certify.rationals import hostile, seen
 from tests.classifier.test_rounding import fractions_of, in_units
@@ -123,3 +127,27 @@ def test_a_point_on_its_neighbours_is_seen_once_all_the_same():
     fitted = fit(np.eye(1), X, y)
     found = list(sights(fitted, np.array([[1e6], [1e6]]), fitted.train.classes[0]))
     assert sorted(place for sight in found for place in sight.positions.tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_test_points_share_at_its_worst_hides_no_candidate(seed, K, monkeypatch):
+    """Distances are seen too far or too near by all of a share that is declared."""
+    rng = np.random.default_rng(seed)
+    X, share = rng.normal(size=(12, 2)), 10.0 ** -rng.uniform(1, 4)
+    # The K nearest are as far as each other but for less than the share, and one more is.
+    way = rng.normal(size=(K + 1, 2))
+    X[: K + 1] = way / np.linalg.norm(way, axis=1, keepdims=True) * (0.1 + 0.4 * share * rng.random((K + 1, 1)))
+    fitted = fit(np.eye(2), X, np.arange(12) % 2, K)
+    x, unit = np.zeros((1, 2)), fitted.frame.unit
+    exact, see, distances = np.linalg.norm(X, axis=1), TrainingSet.see, TrainingSet.sq_distances
+    # Who is nearest is seen too far, all others too near.
+    sign = torch.from_numpy(np.where(exact[fitted.train.order] <= exact.min(), 1.0, -1.0))
+    off = share / unit**2
+    full = {"dtype": torch.float64}
+    monkeypatch.setattr(
+        TrainingSet, "see", lambda self, X: replace(see(self, X), share=torch.full((len(X),), off, **full))
+    )
+    monkeypatch.setattr(TrainingSet, "sq_distances", lambda *given: distances(*given) + sign * off * (1 - 1e-9))
+    found = candidates(fitted, x)[0]
+    assert int(exact.argmin()) in found
