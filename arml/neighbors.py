@@ -164,7 +164,8 @@ class MahalanobisKNN:
         "exact"). Misclassified points have radius 0. For K = 1 this solves eq. (13) of *Provably Robust Metric
         Learning* (`arml.certify.one_nn`). For K > 1, which the paper calls intractable, a search by branch and bound
         brings Theorem 1 and an attack together (`arml.certify.knn.search`); it can be stopped at any time and returns a
-        `SearchedBounds` whose ``lower`` is never below Theorem 1 (status "time_limit" where a gap is left).
+        `SearchedBounds` whose ``lower`` is Theorem 1 or more, less a billionth left for a checker's own rounding
+        (status "time_limit" where a gap is left).
 
         Parameters
         ----------
