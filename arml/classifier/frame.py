@@ -91,8 +91,9 @@ class Frame:
         distance = np.abs(X - self.origin)
         if float(distance.max(initial=0.0)) > REACH * self.unit:
             row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+            value = float(X[row, column])
             raise InvalidInputError(
-                f"{name} holds {X[row, column]!r} at row {row}, column {column}, more than {REACH:.2g} times as far "
+                f"{name} holds {value!r} at row {row}, column {column}, more than {REACH:.2g} times as far "
                 f"away as training points usually are ({self.unit:.3g}); nothing can be proven of such points, remove "
                 "them"
             )
@@ -101,8 +102,9 @@ class Frame:
 def _require_range(X: Array, name: str, largest: float) -> None:
     if float(np.abs(X).max(initial=0.0)) > largest:
         row, column = np.unravel_index(int(np.abs(X).argmax()), X.shape)
+        value = float(X[row, column])
         raise InvalidInputError(
-            f"{name} holds {X[row, column]!r} at row {row}, column {column}; beyond {largest:g} distances leave the "
+            f"{name} holds {value!r} at row {row}, column {column}; beyond {largest:g} distances leave the "
             "range of numbers, so scale the features down"
         )
 

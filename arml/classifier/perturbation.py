@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -30,7 +31,10 @@ class Voter(Protocol):
 def norm(delta: Array) -> float:
     """Norm of a perturbation (d,), rounded up, whatever its scale."""
     largest = float(np.abs(delta).max(initial=0.0))
-    return float(np.linalg.norm(delta / largest)) * largest * _UP if largest > 0 else 0.0
+    if largest == 0:
+        return 0.0
+    # Summed without rounding, so that what is left is a handful of roundings, however many features there are.
+    return math.sqrt(math.fsum((delta / largest) ** 2)) * largest * _UP
 
 
 def addable(x: Array, delta: Array, room: Array, unit: float) -> Array:

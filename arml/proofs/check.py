@@ -76,6 +76,7 @@ class _Checker:
         self.goal = _goals(result, self.room)
 
     def run(self, gap: float) -> RecheckReport:
+        """Status and perturbation of every point, then its lower bound; ``gap`` as in `check`."""
         result, n = self.result, len(self.result.lower)
         self._refuse(refused_statuses(result, gap))
         self._refuse(norms_and_box(result))

@@ -33,7 +33,18 @@ class DamagedProofError(ValueError):
 
 
 @dataclass(frozen=True)
-class EntryProof:
+class _Stored:
+    """A proof of what ``claim`` says, in arrays."""
+
+    claim: Claim
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Name to array, as stored in an ``.npz``; ``from_arrays`` is the inverse."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "claim"}
+
+
+@dataclass(frozen=True)
+class EntryProof(_Stored):
     """Proof for K = 1, in compressed rows: item i owns the slice ``ptr[i]:ptr[i + 1]``.
 
     For a test point with claimed lower bound l every other training point j needs a perturbation of at least l before
@@ -49,7 +60,6 @@ class EntryProof:
         ``-1 - k`` the lower and ``-1 - d - k`` the upper bound of the box for feature k
     """
 
-    claim: Claim
     entry_ptr: Integers
     entry_other: Integers
     row_ptr: Integers
@@ -58,10 +68,6 @@ class EntryProof:
 
     def __len__(self) -> int:
         return len(self.entry_ptr) - 1
-
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Name to array, as stored in an ``.npz``; `from_arrays` is the inverse."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "claim"}
 
     @classmethod
     def from_arrays(cls, claim: Claim, arrays: Mapping[str, NDArray[np.generic]]) -> EntryProof:
@@ -81,7 +87,7 @@ class EntryProof:
 
 
 @dataclass(frozen=True)
-class TreeProof:
+class TreeProof(_Stored):
     """Proof for any odd K, in compressed rows: item i owns the slice ``ptr[i]:ptr[i + 1]``.
 
     The proof of a lower bound l for one test point is a binary tree. A node decides for one training point whether it
@@ -102,7 +108,6 @@ class TreeProof:
         or (-1, feature) and (-2, feature) for the lower and the upper bound of the box
     """
 
-    claim: Claim
     point_ptr: Integers
     points: Integers
     node_ptr: Integers
@@ -115,10 +120,6 @@ class TreeProof:
 
     def __len__(self) -> int:
         return len(self.point_ptr) - 1
-
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Name to array, as stored in an ``.npz``; `from_arrays` is the inverse."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "claim"}
 
     @classmethod
     def from_arrays(cls, claim: Claim, arrays: Mapping[str, NDArray[np.generic]]) -> TreeProof:

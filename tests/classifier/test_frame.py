@@ -75,7 +75,7 @@ def refused(message, X, metric=EYE):
 def test_coordinates_beyond_the_range_are_refused():
     Frame.of(EYE, np.array([[0.0, 0.0], [LARGEST, 0.0], [0.0, LARGEST]]))
     refused(
-        "X_train holds np.float64(-1e+301) at row 1, column 0; beyond 1e+300 distances leave the range of numbers, so "
+        "X_train holds -1e+301 at row 1, column 0; beyond 1e+300 distances leave the range of numbers, so "
         "scale the features down",
         [[0.0, 0.0], [-1e301, 0.0]],
     )
@@ -93,7 +93,7 @@ def test_points_too_far_from_most_are_refused():
     near = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     Frame.of(EYE, np.array([*near, [0.0, REACH]]))
     message = (
-        "X_train holds np.float64(1e+121) at row 4, column 1, more than 2.6e+120 times as far away as training points "
+        "X_train holds 1e+121 at row 4, column 1, more than 2.6e+120 times as far away as training points "
         "usually are (1); nothing can be proven of such points, remove them"
     )
     refused(message, [*near, [0.0, 1e121]])

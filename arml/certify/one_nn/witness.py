@@ -31,9 +31,9 @@ _PUSHES = (0.0, *(10.0**-power for power in range(13, 2, -1)))
 _LONGEST = 1 + 4e-7
 # By how much more than rounding they shall differ, because the perturbation is rounded once more: tried in turn.
 _ENOUGH = (1.2, 5.0, 50.0)
-# Where none of them is certain each is put to the test, and then ever longer parts of the way.
 # How far into a cell to aim where its point is out of reach, relative to the perturbation's length and the rows.
 _DEPTHS = tuple(10.0**-power for power in range(0, 13, 2))
+# Where no step is certain these parts of the way are put to the test, beside the steps.
 _WAYS = tuple(4.0**-power for power in range(26, -1, -1))
 
 
