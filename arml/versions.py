@@ -16,8 +16,8 @@ VERSIONS: Mapping[str, int] = MappingProxyType(
         "datasets.protocol": 1,
         "learners.arml": 1,
         "learners.baselines": 1,
-        # Version 3: the proof names what it claims, and every distance has a bound of its own rounding.
-        "certify.one_nn": 3,
+        # Version 4: also where a copy of an own point shields the nearest other-class point, an attack is found.
+        "certify.one_nn": 4,
         # Version 2: every distance with a bound of its own rounding.
         "certify.knn_bound": 2,
         # Version 5: the proof names what it claims, and every distance has a bound of its own rounding.

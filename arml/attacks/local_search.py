@@ -6,7 +6,6 @@ the method is written down.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from arml.classifier.fitted import Compute, FittedKNN
 from arml.geometry import sq_dist_matrix
 from arml.inputs import room_within
 from arml.least_distance.smallest import smallest
-from arml.threads import blas_on_one_thread
+from arml.threads import blas_on_one_thread, workers
 from arml.versions import VERSIONS
 
 Array = NDArray[np.float64]
@@ -79,11 +78,11 @@ def local_search(
             radius[i] = np.linalg.norm(found.vote) * unit
 
     rows = compute.rows(len(fitted.X_train), 4)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with workers() as side_by_side:
         for start in range(0, len(X), rows):
             seen = train.distances(fitted, X[start : start + rows])
             with blas_on_one_thread():
-                for _ in pool.map(search, range(start, start + len(seen)), seen):
+                for _ in side_by_side(search, range(start, start + len(seen)), seen):
                     compute.advance(1)
     return AttackResult(perturbation, radius, np.zeros(len(X), dtype=np.int64), majority=majority)
 

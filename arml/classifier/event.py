@@ -113,12 +113,13 @@ def _exactly(fitted: FittedKNN, place: _Place, surely: Integers, free: Integers)
     """The same of candidates that intervals leave open, from their distances as exact numbers."""
     places = fitted.n_neighbors - len(surely)
     # Copies of one training point need not be compared.
-    kinds, kind = np.unique(fitted.X_train[free], axis=0, return_inverse=True)
-    exact = exact_sq_distances(fitted.exact_factor, kinds, place.x, place.delta)
-    ranks = {value: rank for rank, value in enumerate(sorted(set(exact)))}
-    rank = np.array([ranks[value] for value in exact])[kind.ravel()]
-    last = np.sort(rank)[places - 1]
-    nearer, tied = free[rank < last], free[rank == last]
+    points = fitted.X_train[free]
+    alike = {point.tobytes(): at for at, point in enumerate(points)}
+    distances = exact_sq_distances(fitted.exact_factor, points[list(alike.values())], place.x, place.delta)
+    known = dict(zip(alike, distances, strict=True))
+    exact = [known[point.tobytes()] for point in points]
+    last = sorted(exact)[places - 1]
+    nearer, tied = free[[value < last for value in exact]], free[[value == last for value in exact]]
     if len(nearer) + len(tied) == places:
         return np.concatenate([surely, nearer, tied]), free[:0]
     return np.concatenate([surely, nearer]), tied

@@ -28,11 +28,8 @@ class Dyadic:
         mantissa, power = np.frexp(array)
         least = int(power[array != 0].min(initial=0)) - 53
         # The mantissas of a float64 have 53 bits, so 2**53 times them are whole numbers.
-        whole = np.ldexp(mantissa, 53).astype(np.int64)
-        values = np.empty(array.shape, dtype=object)
-        for place in np.ndindex(array.shape):
-            values[place] = int(whole[place]) << max(int(power[place]) - 53 - least, 0)
-        return cls(values, least)
+        whole = np.ldexp(mantissa, 53).astype(np.int64).astype(object)
+        return cls(whole << np.maximum(power.astype(np.int64) - 53 - least, 0).astype(object), least)
 
     def minus(self, other: Dyadic) -> Dyadic:
         """The difference, of shapes that broadcast."""
@@ -41,14 +38,39 @@ class Dyadic:
     def plus(self, other: Dyadic) -> Dyadic:
         """The sum, of shapes that broadcast."""
         least = min(self.exponent, other.exponent)
-        left, right = self.values * (1 << (self.exponent - least)), other.values * (1 << (other.exponent - least))
+        left, right = self.values << (self.exponent - least), other.values << (other.exponent - least)
         return Dyadic(left + right, least)
 
+    def times(self, matrix: Dyadic) -> Dyadic:
+        """The matrix product."""
+        return Dyadic(self.values @ matrix.values, self.exponent + matrix.exponent)
 
-def sq_distances(G: Dyadic, X: Array, x: Array, delta: Array) -> list[int]:
+
+@dataclass(frozen=True)
+class Factor:
+    """The factor G (r, d) of a metric; None where it is the identity, so that products with it can be left out."""
+
+    G: Dyadic | None
+
+    @classmethod
+    def of(cls, G: Array) -> Factor:
+        """A factor of floats."""
+        r, d = G.shape
+        return cls(None if r == d and np.array_equal(G, np.eye(d)) else Dyadic.of(G))
+
+    def embed(self, T: Dyadic) -> Dyadic:
+        """``G t`` of the rows of T (m, d): (m, r)."""
+        return T if self.G is None else T.times(Dyadic(self.G.values.T, self.G.exponent))
+
+    def back(self, Z: Dyadic) -> Dyadic:
+        """``G' z`` of the rows of Z (m, r): (m, d)."""
+        return Z if self.G is None else Z.times(self.G)
+
+
+def sq_distances(factor: Factor, X: Array, x: Array, delta: Array) -> list[int]:
     """``||G (x_i - x - delta)||^2`` of the points X (m, d): integers, all in one unit."""
-    T = Dyadic.of(X).minus(Dyadic.of(x)).minus(Dyadic.of(delta))
-    return [sum(int(z) * int(z) for z in row) for row in T.values @ G.values.T]
+    Z = factor.embed(Dyadic.of(X).minus(Dyadic.of(x).plus(Dyadic.of(delta)))).values
+    return list((Z * Z).sum(axis=1))
 
 
 def nearest_floats(values: Objects, exponent: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arml.classifier.exactly import Dyadic
+from arml.classifier.exactly import Factor
 from arml.classifier.frame import Frame
 from arml.classifier.training_set import TrainingSet
 from arml.geometry import Mahalanobis
@@ -84,9 +84,9 @@ class FittedKNN:
         return (self.n_neighbors + 1) // 2
 
     @cached_property
-    def exact_factor(self) -> Dyadic:
+    def exact_factor(self) -> Factor:
         """G of the frame, for comparisons in exact arithmetic."""
-        return Dyadic.of(self.train.metric.components)
+        return Factor.of(self.train.metric.components)
 
     def class_numbers(self, labels: Integers) -> Integers:
         """Class numbers of labels (t,); -1 for a label that no training point has."""

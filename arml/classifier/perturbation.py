@@ -38,12 +38,16 @@ def norm(delta: Array) -> float:
 
 
 def addable(x: Array, delta: Array, room: Array, unit: float) -> Array:
-    """A perturbation (d,) like ``delta`` that is what the rounded sum is more than x, kept within the room (2, d).
+    """Perturbations (..., d) like ``delta`` that are what the rounded sums are more than x, within rooms (2, ..., d).
 
     ``unit`` is that of delta and room.
     """
-    step = np.clip(delta, -room[0], room[1]) * unit
-    return np.asarray(np.clip(((x + step) - x) / unit, -room[0], room[1]))
+    step = _within(delta, room) * unit
+    return _within(((x + step) - x) / unit, room)
+
+
+def _within(delta: Array, room: Array) -> Array:
+    return np.asarray(np.minimum(np.maximum(delta, -room[0]), room[1]))
 
 
 def confirmed(

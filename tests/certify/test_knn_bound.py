@@ -1,4 +1,5 @@
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -150,19 +151,13 @@ def rounds(monkeypatch):
 
     monkeypatch.setattr(theorem1.PointRows, "_evaluate", counted_evaluate)
     monkeypatch.setattr(theorem1.PointRows, "solve", counted_solve)
-    monkeypatch.setattr(theorem1, "ThreadPoolExecutor", lambda _: _OneThread())
+    monkeypatch.setattr(theorem1, "workers", _one_thread)
     return counts
 
 
-class _OneThread:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-    def map(self, function, items):
-        return map(function, items)
+@contextmanager
+def _one_thread():
+    yield map
 
 
 @pytest.mark.parametrize("first_rows", [6, 64])

@@ -205,3 +205,32 @@ def test_a_box_never_decreases_a_radius_and_is_respected(problem):
     moved = x + boxed.perturbation[0]
     assert (moved >= np.minimum(-0.5, x) - 1e-9).all()
     assert (moved <= np.maximum(0.5, x) + 1e-9).all()
+
+
+@pytest.mark.parametrize("box", [None, (0.0, 7.0)])
+def test_where_a_copy_of_an_own_point_shields_the_nearest_enemy_the_attack_goes_to_another(box):
+    """At a tie `predict` prefers the point with the smaller index, so in the copies' cell it never answers wrongly."""
+    statuses = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X, y = rng.integers(0, 6, (14, 2)).astype(float), rng.integers(0, 2, 14)
+        X[10], y[3], y[10] = X[3], 0, 1
+        points = rng.integers(0, 6, (6, 2)) + rng.random((6, 2))
+        labels = MahalanobisKNN(1).fit(X, y).predict(points)
+        bounds = radii(np.eye(2), X, y, points, labels, box=box)
+        alone = [{label for other, label in zip(X, y, strict=True) if (other == point).all()} for point in X]
+        reachable = np.array([any(kinds == {1 - label} for kinds in alone) for label in labels])
+        assert np.isfinite(bounds.upper[reachable]).all()
+        statuses.extend(bounds.status[reachable].tolist())
+    assert statuses.count("bounded") >= 5
+
+
+def test_a_shield_is_met():
+    X, y = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 0.0], [9.0, 0.0]]), np.array([0, 0, 1, 1])
+    knn = MahalanobisKNN(n_neighbors=1).fit(X, y)
+    bounds = knn.exact_radius(np.array([[1.0, 0.0]]), np.array([0]))
+    # The tie with the copies at 2, where the attacker may choose; `predict` changes beyond the middle of 4 and 9.
+    assert bounds.status.tolist() == ["bounded"]
+    assert bounds.lower[0] == pytest.approx(1.0, rel=1e-9)
+    assert bounds.upper[0] == pytest.approx(5.5, rel=2e-3)
+    assert knn.predict(np.array([[1.0, 0.0]]) + bounds.perturbation).tolist() == [1]

@@ -12,7 +12,7 @@ from arml.classifier import event, frame, nearest
 from arml.classifier.chunks import class_chunks
 from arml.classifier.differences import Differences, sq_distances
 from arml.classifier.event import EVENTS, Outcome, handicaps, outcomes
-from arml.classifier.exactly import Dyadic, nearest_floats
+from arml.classifier.exactly import Dyadic, Factor, nearest_floats
 from arml.classifier.exactly import sq_distances as exact_sq_distances
 from arml.classifier.fitted import Compute, FittedKNN
 from arml.classifier.frame import Frame, power_of_two
@@ -202,7 +202,7 @@ def test_dyadic_numbers_are_the_floats():
             2.0**-52
         )
     G, X, x, delta = np.array([[1.0, 0.1], [0.0, 3.0]]), np.array([[1.0, 2.0], [0.1, 0.2]]), np.ones(2), np.full(2, 0.3)
-    found = exact_sq_distances(Dyadic.of(G), X, x, delta)
+    found = exact_sq_distances(Factor.of(G), X, x, delta)
     exact = [sq_norm(fractions(G) @ (fractions(row) - fractions(x) - fractions(delta))) for row in X]
     assert Fraction(found[0], found[1]) == exact[0] / exact[1]
 

@@ -1,6 +1,5 @@
 """1-NN on a handful of points, in fractions wherever the margins for rounding matter; quick without compiled code."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
@@ -390,8 +389,6 @@ def test_a_state_starts_with_the_nearest_rows_and_the_least_candidates():
     assert made.weights.shape == (24, 24)
     assert cutting._smallest(np.array([3.0, 1.0, 2.0]), 2).tolist() == [1, 2]
     assert cutting._smallest(np.array([3.0, 1.0, 2.0]), 3).tolist() == [1, 2, 0]
-    assert sorted(cutting._largest_per_row(np.array([[3.0, 1.0, 2.0]]), 2)[0].tolist()) == [0, 2]
-    assert cutting._largest_per_row(np.array([[3.0, 1.0, 2.0]]), 5).shape == (1, 3)
 
 
 def test_violated_bounds_of_the_box_are_named():
@@ -440,15 +437,15 @@ def test_violated_constraints_are_added_and_only_those():
 
 def test_what_may_be_called_exact():
     def status(lower, value):
-        return radii._status(state(bound=np.array([lower, lower]), rest=np.inf, value=value, room=np.full((2, 2), 9.0)))
+        made = state(bound=np.array([lower, lower]), rest=np.inf, value=value, room=np.full((2, 2), 9.0))
+        return radii._status(made.proven, value)
 
     assert status(1.0, 1.0) is Status.EXACT
+    assert status(1 - 1e-6 + 5e-11, 1.0) is Status.EXACT
     assert status(1 - 0.9e-6, 1.0) is Status.EXACT
     assert status(1 - 1.1e-6, 1.0) is Status.BOUNDED
     assert status(1.0, np.inf) is Status.BOUNDED
     assert status(20.0, np.inf) is Status.UNREACHABLE
-    # Beside what is taken off for whoever checks it.
-    assert status(1 - 1e-6 + 5e-11, 1.0) is Status.BOUNDED
 
 
 @pytest.mark.parametrize(("share", "certain"), [(0.0, True), (0.05, True), (0.2, False), (9.0, False)])
@@ -464,14 +461,16 @@ def test_attacks_are_certain_beyond_the_rounding_of_their_distances(share, certa
 
 
 def test_ways_to_the_goal_grow_from_nothing_to_all():
-    made = state(delta=np.array([3.0, 4.0]))
-    ladder = witness._ladder(made, np.array([3.0, 14.0]))
-    assert ladder[0] == 0.0
-    assert ladder[-1] == 1.0
-    assert (np.diff(ladder) >= 0).all()
+    made = [state(delta=np.array([3.0, 4.0])), state(delta=np.zeros(2))]
+    ladders = witness._ladders(made, np.array([[3.0, 14.0], [3.0, 4.0]]))
+    assert ladders[:, 0].tolist() == [0.0, 0.0]
+    assert ladders[:, -1].tolist() == [1.0, 1.0]
+    assert (np.diff(ladders, axis=1) >= 0).all()
     # Short steps are relative to the perturbation, of length 5, the way to the goal is 10 long.
-    assert np.isclose(ladder, 0.5 * 1e-7, rtol=1e-12, atol=0).any()
-    assert witness._ladder(made, np.array([3.0, 4.0]))[0] == 0.0
+    assert np.isclose(ladders[0], 0.5 * 1e-7, rtol=1e-12, atol=0).any()
+    # From no perturbation there are none, and no step is tried twice but the last.
+    assert (np.diff(ladders[1][: len(witness._WAYS) + 1]) > 0).all()
+    assert witness._ladders(made[:1], np.array([[3.0, 4.0]]))[0, 0] == 0.0
 
 
 def test_steps_go_towards_the_goal():
@@ -513,8 +512,7 @@ def solved_state():
     C = train.sq_distances(seen, train.pessimistic(own))
     screened = screening.screen(train, own, C, seen.share).numpy()
     made = PointState.start(0, C.numpy()[0], float(seen.share[0]), screened[0], np.full((2, 3), np.inf), own)
-    with ThreadPoolExecutor(1) as pool:
-        cutting.solve(train, own, [made], pool)
+    cutting.solve(train, own, [made], map)
     sq = radius_sq(X, y, G, x, label) / Fraction(knn.frame.unit) ** 2
     assert made.value == pytest.approx(float(sq) ** 0.5, rel=1e-9)
     return knn, x, made, sq

@@ -19,11 +19,9 @@ the classifier itself, in `arml.exact`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from arml.certify.knn.point_search import Question, Tree, TreeSearch
@@ -33,7 +31,7 @@ from arml.classifier.fitted import Compute
 from arml.classifier.homes import Sight, sights
 from arml.classifier.training_set import TrainingSet
 from arml.inputs import room_within
-from arml.threads import blas_on_one_thread
+from arml.threads import Map, blas_on_one_thread, workers
 from arml.versions import VERSIONS
 
 Array = NDArray[np.float64]
@@ -99,13 +97,13 @@ def search_radii(
     nodes = np.zeros(len(X), dtype=np.int64)
     trees: list[Tree | None] = [None] * len(X)
     unit = fitted.frame.unit
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool, blas_on_one_thread():
+    with workers() as side_by_side, blas_on_one_thread():
         for label, chunk in class_chunks(labels, compute.rows(len(fitted.X_train), 5)):
             own = fitted.train.classes.get(label, slice(0, 0))
             for sight in sights(fitted, X[chunk], own):
                 some = chunk[sight.positions]
                 points = _Points(question, sight, label, own, X[some], incumbents[some], box, keep_trees)
-                for i, answer in zip(some, points.answers(pool), strict=True):
+                for i, answer in zip(some, points.answers(side_by_side), strict=True):
                     lower[i] = answer.lower * unit * _DOWN
                     improved[i] = answer.delta is not None
                     perturbation[i] = 0.0 if answer.delta is None else answer.delta * unit
@@ -138,7 +136,7 @@ class _Points:
     box: tuple[float, float] | None
     keep_trees: bool
 
-    def answers(self, pool: ThreadPoolExecutor) -> Iterator[_Answer]:
+    def answers(self, side_by_side: Map) -> Iterator[_Answer]:
         """What the searches found, in the order of the points."""
         fitted, sight, own = self.question.fitted, self.sight, self.own
         train, k, unit = sight.train, fitted.k, fitted.frame.unit
@@ -167,7 +165,7 @@ class _Points:
                 search.tree() if self.keep_trees else None,
             )
 
-        return pool.map(answer, range(len(self.raw)))
+        return side_by_side(answer, range(len(self.raw)))
 
     def _horizon(self, x: Array, room: Array) -> float:
         """Norm beyond which nothing is looked for: just outside of the box, or far outside of the data.

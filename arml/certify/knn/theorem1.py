@@ -43,7 +43,6 @@ Differences from the paper
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +54,7 @@ from arml.classifier.chunks import class_chunks
 from arml.classifier.fitted import Compute, FittedKNN
 from arml.classifier.homes import Sight, sights
 from arml.classifier.training_set import TrainingSet
-from arml.threads import blas_on_one_thread
+from arml.threads import Map, blas_on_one_thread, workers
 from arml.versions import VERSIONS
 
 Array = NDArray[np.float64]
@@ -96,7 +95,7 @@ def certified_radii(
     compute = compute or Compute()
     k, n_train, unit = fitted.k, len(fitted.X_train), fitted.frame.unit
     lower, rows = np.zeros(len(X)), np.full((len(X), BEST_ROWS), -1, dtype=np.int64)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with workers() as side_by_side:
         for label, chunk in class_chunks(labels, compute.rows(n_train, 5)):
             own = fitted.train.classes.get(label, slice(0, 0))
             n_own = own.stop - own.start
@@ -104,14 +103,14 @@ def certified_radii(
                 lower[chunk] = np.inf
             elif n_own >= k:
                 for sight in sights(fitted, X[chunk], own):
-                    solved = _solve(sight, own, k, norm, pool)
+                    solved = _solve(sight, own, k, norm, side_by_side)
                     for i, (value, best) in zip(chunk[sight.positions], solved, strict=True):
                         lower[i], rows[i, : len(best)] = value * unit * _DOWN, fitted.train.order[best]
             compute.advance(len(chunk))
     return KNNBounds(lower, rows)
 
 
-def _solve(sight: Sight, own: slice, k: int, norm: Norm, pool: ThreadPoolExecutor) -> list[tuple[float, Integers]]:
+def _solve(sight: Sight, own: slice, k: int, norm: Norm, side_by_side: Map) -> list[tuple[float, Integers]]:
     """Value and best rows of each of the points, all of the class with the rows ``own``."""
     train, C = sight.train, sight.C
     bounds, anchors = row_bounds(sight, own, k, norm)
@@ -125,7 +124,7 @@ def _solve(sight: Sight, own: slice, k: int, norm: Norm, pool: ThreadPoolExecuto
         return point.solve(bounds_host[q], candidates[q], anchors_host[q])
 
     with blas_on_one_thread():
-        return list(pool.map(solve, range(len(C_host))))
+        return list(side_by_side(solve, range(len(C_host))))
 
 
 def row_bounds(sight: Sight, own: slice, k: int, norm: Norm) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,8 +6,8 @@ only lowers a problem's value, and candidates that were never worked on are boun
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from arml.certify.one_nn.kernels import search
 from arml.classifier.training_set import TrainingSet
 from arml.least_distance.active_set import Workspace
+from arml.threads import Map
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -24,6 +25,8 @@ _FIRST_ROWS = 24
 _FIRST_CANDIDATES = 24
 _CUTS_PER_ROUND = 8
 _BOX_CUTS_PER_ROUND = 64
+# Test points that a thread takes at a time.
+_BLOCK = 16
 # A constraint violated by less than this fraction of the perturbation's length counts as satisfied; the witness is
 # pushed inside afterwards.
 _VIOLATION = 1e-10
@@ -80,10 +83,10 @@ class PointState:
     @property
     def proven(self) -> float:
         """Proven lower bound of the point's radius; infinite where it exceeds the longest step within the box."""
-        bound = float(min(self.bound.min(initial=np.inf), self.rest))
+        bound = min(float(self.bound.min(initial=np.inf)), self.rest)
         return np.inf if bound > self.diagonal else bound
 
-    @property
+    @cached_property
     def diagonal(self) -> float:
         """Length, rounded up, of the longest step within the box."""
         return float(np.linalg.norm(self.room.max(axis=0))) * (1 + 2.0**-40)
@@ -99,11 +102,17 @@ class PointState:
         self.c = np.empty(0)
 
 
-def solve(train: TrainingSet, own: slice, states: list[PointState], pool: ThreadPoolExecutor) -> None:
+def solve(train: TrainingSet, own: slice, states: list[PointState], side_by_side: Map) -> None:
     """Bring all states of one class to the optimum of eq. (13)."""
+
+    def advance(block: list[PointState]) -> None:
+        for state in block:
+            _advance(train, state)
+
     pending = states
     while pending:
-        list(pool.map(lambda state: _advance(train, state), pending))
+        blocks = [pending[start : start + _BLOCK] for start in range(0, len(pending), _BLOCK)]
+        list(side_by_side(advance, blocks))
         reached = [state for state in pending if state.winner >= 0]
         pending = [state for state, cuts in zip(reached, _violated(train, own, reached), strict=True) if cuts]
 
@@ -153,15 +162,17 @@ def _violated(train: TrainingSet, own: slice, states: list[PointState]) -> list[
     """Add the constraints violated at the states' solutions; one truth value per state: was any added?"""
     if not states:
         return []
-    excess = -own_class_slack(train, own, states, np.stack([state.delta for state in states])) / 2
-    worst = _largest_per_row(excess, _CUTS_PER_ROUND)
+    slack = own_class_slack(train, own, states, np.stack([state.delta for state in states]))
+    count = min(_CUTS_PER_ROUND, slack.shape[1])
+    worst = np.argpartition(slack, count - 1, axis=1)[:, :count]
     added = []
-    for state, excesses, columns in zip(states, excess, worst, strict=True):
+    for state, slacks, columns in zip(states, slack, worst, strict=True):
         rows = columns + own.start
         length = np.linalg.norm(train.P[rows] - train.P[state.winner], axis=1)
-        cuts = rows[excesses[columns] > _VIOLATION * state.value * length]
+        cuts = rows[-slacks[columns] / 2 > _VIOLATION * state.value * length]
         cuts = np.concatenate([cuts, _box_violations(state)])
-        cuts = np.setdiff1d(cuts, state.rows)
+        if cuts.size:
+            cuts = np.setdiff1d(cuts, state.rows)
         if cuts.size:
             state.add_rows(cuts)
         added.append(bool(cuts.size))
@@ -176,7 +187,10 @@ def own_class_slack(train: TrainingSet, own: slice, states: list[PointState], de
     c_own = np.stack([state.c[own] for state in states])
     c_winner = np.array([state.c[state.winner] for state in states])
     toward = np.einsum("td,td->t", deltas, train.P[winners])
-    return np.asarray((c_own - 2 * moved) - (c_winner - 2 * toward)[:, None])
+    moved *= -2
+    moved += c_own
+    moved -= (c_winner - 2 * toward)[:, None]
+    return np.asarray(moved)
 
 
 def _box_violations(state: PointState) -> Integers:
@@ -192,9 +206,3 @@ def _smallest(values: Array, count: int) -> Integers:
         return np.argsort(values, kind="stable")
     chosen = np.argpartition(values, count)[:count]
     return chosen[np.argsort(values[chosen], kind="stable")]
-
-
-def _largest_per_row(values: Array, count: int) -> Integers:
-    """Columns (t, count) of the largest values of each row, in no particular order."""
-    count = min(count, values.shape[1])
-    return np.argpartition(-values, count - 1, axis=1)[:, :count]

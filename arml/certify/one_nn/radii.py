@@ -31,7 +31,6 @@ Differences from the paper
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +49,7 @@ from arml.classifier.training_set import TrainingSet
 from arml.inputs import room_within
 from arml.proofs.claim import Claim
 from arml.radii import RadiusBounds, Status
-from arml.threads import blas_on_one_thread
+from arml.threads import Map, blas_on_one_thread, workers
 from arml.versions import VERSIONS
 
 Array = NDArray[np.float64]
@@ -97,29 +96,30 @@ def exact_radii(
     compute = compute or Compute()
     status = np.full(len(X), Status.MISCLASSIFIED.value, dtype="<U16")
     states: list[PointState] = []
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        question = _Question(fitted, X, box, compute, pool)
+    with workers() as side_by_side:
+        question = _Question(fitted, X, box, compute, side_by_side)
         for label, chunk in class_chunks(labels, compute.rows(len(fitted.X_train), ANCHORS + 3)):
             if label >= 0:
                 solved, tied = question.answer(label, chunk)
                 status[tied] = Status.TIED.value
                 states.extend(solved)
             compute.advance(len(chunk))
+        question.sharpen([state for state in states if _is_loose(state)], labels)
     lower, upper, perturbation = np.zeros(len(X)), np.zeros(len(X)), np.zeros(X.shape)
     unit = fitted.frame.unit
     for state in states:
         i, proven = state.index, state.proven * _ROOM_TO_CHECK
-        status[i] = _status(state).value
+        status[i] = _status(proven, state.value).value
         lower[i], upper[i] = min(proven, state.value) * unit, max(proven, state.value) * unit
         if state.winner >= 0:
             perturbation[i] = state.delta * unit
     return RadiusBounds(lower, upper, status, perturbation, proof_of(fitted.train, states, len(X), claim))
 
 
-def _status(state: PointState) -> Status:
-    if np.isinf(state.proven):
+def _status(proven: float, value: float) -> Status:
+    if np.isinf(proven):
         return Status.UNREACHABLE
-    close = np.isfinite(state.value) and state.value * (1 - EXACT_GAP) <= state.proven * _ROOM_TO_CHECK
+    close = np.isfinite(value) and value * (1 - EXACT_GAP) <= proven
     return Status.EXACT if close else Status.BOUNDED
 
 
@@ -131,7 +131,7 @@ class _Question:
     X: Array
     box: tuple[float, float] | None
     compute: Compute
-    pool: ThreadPoolExecutor
+    side_by_side: Map
 
     def answer(self, label: int, chunk: Integers) -> tuple[list[PointState], Integers]:
         """Solve the points X[chunk], all of class number ``label``; returns states, and the indices of tied ones."""
@@ -141,11 +141,8 @@ class _Question:
         right, tied = self._classified(label, chunk, C, seen.share)
         solved = self._solve(train, label, chunk[right], C[right], seen.share[right])
         kept = {state.index: state for state in solved}
-        loose = [state for state in solved if _is_loose(state)]
         # Another frame helps where the frame is at fault, and not the points: ties up to rounding, hardly any metric.
-        blurred = [_BETTER * state.share > self._share_at_home(state) for state in loose]
-        pending = [state for state, far in zip(loose, blurred, strict=True) if far]
-        self._sharpen(label, [state for state, far in zip(loose, blurred, strict=True) if not far])
+        pending = [state for state in solved if _is_loose(state) and _BETTER * state.share > self._share_at_home(state)]
         while pending:
             # Distances keep their digits near the origin, so it moves to where the test points are.
             train = self.fitted.train.seen_from(self.X[pending[0].index], self.fitted.X_train)
@@ -155,7 +152,6 @@ class _Question:
             some = np.array([state.index for state, here in zip(pending, near, strict=True) if here])
             seen = train.see(self.X[some])
             again = self._solve(train, label, some, train.sq_distances(seen, train.pessimistic(own)), seen.share)
-            self._sharpen(label, again)
             kept |= {state.index: state for state in again}
             pending = [state for state, here in zip(pending, near, strict=True) if not here]
         return list(kept.values()), tied
@@ -178,11 +174,13 @@ class _Question:
         train, own = self.fitted.train, self.fitted.train.classes[label]
         least = _other_min(C, own)
         ahead = (least - C[:, own].min(dim=1).values).cpu().numpy()
-        optimistic = (C[:, own] - 2 * train.share[own]).min(dim=1).values
-        others = torch.cat([train.share[: own.start], train.share[own.stop :]])
-        behind = (optimistic - least).cpu().numpy() - 2 * float(others.max()) if len(others) else -ahead
         doubt = 2 * share.cpu().numpy()
-        right, wrong = ahead > doubt, behind > doubt
+        right, wrong = ahead > doubt, np.zeros(len(chunk), dtype=bool)
+        rest = np.flatnonzero(~right)
+        optimistic = (C[rest][:, own] - 2 * train.share[own]).min(dim=1).values
+        others = torch.cat([train.share[: own.start], train.share[own.stop :]])
+        behind = (optimistic - least[rest]).cpu().numpy() - 2 * float(others.max()) if len(others) else -ahead[rest]
+        wrong[rest] = behind > doubt[rest]
         unsure = np.flatnonzero(~right & ~wrong)
         result = np.full(len(chunk), int(Outcome.KEPT))
         result[wrong] = int(Outcome.LOST)
@@ -209,7 +207,7 @@ class _Question:
             for q, i in enumerate(index)
         ]
         with blas_on_one_thread():
-            solve(train, own, states, self.pool)
+            solve(train, own, states, self.side_by_side)
         for state, x in zip(states, raw, strict=True):
             refine(self.fitted, x, state)
         reached = np.array([state.winner >= 0 for state in states])
@@ -221,15 +219,18 @@ class _Question:
             state.release()
         return states
 
-    def _sharpen(self, label: int, states: list[PointState]) -> None:
-        """Whatever it takes: exact rows where rounding leaves a gap, steps put to the test where none is certain."""
+    def sharpen(self, states: list[PointState], labels: Integers) -> None:
+        """Whatever it takes: exact rows where rounding leaves a gap, steps put to the test where none is certain.
+
+        ``labels`` (t,) are the class numbers of all the caller's points.
+        """
         left = states
         for _ in range(2):
             wide = [state for state in left if state.proven < state.value * (1 - self._worth(state))]
             for state in wide:
                 refine_exactly(self.fitted, self.X[state.index], state)
                 state.certain = False
-            self._try_out(label, left)
+            self._try_out(left, labels)
             # From a solution that rounding blurs the step that works may be a long one: once more, from an exact one.
             exact = {state.index for state in wide}
             left = [state for state in left if state.index not in exact and self._is_long(state)]
@@ -241,23 +242,23 @@ class _Question:
 
     def _is_long(self, state: PointState) -> bool:
         """Whether the state's perturbation is longer than proven by more than the spacing of floats explains."""
-        if np.isinf(state.proven):
+        proven = state.proven
+        if np.isinf(proven):
             return False
         spacing = float(np.linalg.norm(np.spacing(self.X[state.index]))) / self.fitted.frame.unit
-        return state.value - state.proven > _ULPS * spacing
+        return state.value - proven > _ULPS * spacing
 
-    def _try_out(self, label: int, states: list[PointState]) -> None:
+    def _try_out(self, states: list[PointState], labels: Integers) -> None:
         uncertain = [state for state in states if state.winner >= 0 and not state.certain]
         if uncertain:
-            points = self.X[[state.index for state in uncertain]]
-            try_out(self.fitted, points, label, uncertain, self.compute)
+            index = [state.index for state in uncertain]
+            try_out(self.fitted, self.X[index], labels[index], uncertain, self.compute)
 
 
 def _is_loose(state: PointState) -> bool:
     """Whether rounding has cost more than it need: more than differences of points would."""
-    if np.isinf(state.proven):
-        return False
-    return not state.certain or state.proven < state.value * (1 - WORTHWHILE)
+    proven = state.proven
+    return bool(np.isfinite(proven)) and (not state.certain or proven < state.value * (1 - WORTHWHILE))
 
 
 def _other_min(C: torch.Tensor, own: slice) -> torch.Tensor:

@@ -124,12 +124,9 @@ def _seen_exactly(fitted: FittedKNN, x: Array, other: int, points: Integers) -> 
     here, there = Dyadic.of(fitted.X_train[points]), Dyadic.of(fitted.X_train[other])
     T = here.minus(there)
     S = here.minus(Dyadic.of(x)).plus(there.minus(Dyadic.of(x)))
-    G = fitted.exact_factor
-    Z, W = T.values @ G.values.T, S.values @ G.values.T
-    c = np.array(
-        [sum(int(z) * int(w) for z, w in zip(a, b, strict=True)) for a, b in zip(Z, W, strict=True)], dtype=object
-    )
-    unit = int(np.log2(fitted.frame.unit))
-    P = nearest_floats(Z @ G.values, T.exponent + 2 * G.exponent - unit)
-    distances = nearest_floats(c, T.exponent + S.exponent + 2 * G.exponent - 2 * unit)
+    factor, unit = fitted.exact_factor, int(np.log2(fitted.frame.unit))
+    Z, W = factor.embed(T), factor.embed(S)
+    rows, c = factor.back(Z), (Z.values * W.values).sum(axis=1)
+    P = nearest_floats(rows.values, rows.exponent - unit)
+    distances = nearest_floats(c, Z.exponent + W.exponent - 2 * unit)
     return np.vstack([P, np.zeros((1, len(x)))]), np.append(distances, 0.0)

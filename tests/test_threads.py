@@ -1,0 +1,38 @@
+"""Work on test points: on however many threads, the results come in order."""
+
+import threading
+
+import pytest
+import torch
+
+from arml.threads import workers
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_results_come_in_order(threads, count):
+    threads(count)
+    with workers() as side_by_side:
+        assert list(side_by_side(lambda a, b: a * b, range(5), range(5))) == [0, 1, 4, 9, 16]
+
+
+@pytest.mark.parametrize(("count", "here"), [(1, True), (2, False)])
+def test_one_thread_is_the_callers_own(threads, count, here):
+    threads(count)
+    with workers() as side_by_side:
+        names = set(side_by_side(lambda _: threading.current_thread().name, range(20)))
+    assert (names == {threading.current_thread().name}) == here
+    assert len(names) <= count
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_errors_reach_the_caller(threads, count):
+    threads(count)
+    with workers() as side_by_side, pytest.raises(ZeroDivisionError):
+        list(side_by_side(lambda a: 1 / a, [1, 0]))
