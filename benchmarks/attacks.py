@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import arml
 from arml.radii import AttackedBounds, Status
-from arml.reports.records import RadiiRecord, read_radii_records
+from arml.records.reader import RadiiRecord, read_radii_records
 from arml.reports.selection import TABLE2, choose_records
 from benchmarks.machine import describe
 from benchmarks.output import OUT, ROOT, Measured, Row, middle, write_part

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from arml.reports.files import write_text
+from arml.records.files import write_text
 from benchmarks.output import OUT, Measured, verdict
 from benchmarks.run import PARTS
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from arml.radii import SandwichError
+from arml.records.reader import RadiiRecord, read_radii_records
 from arml.reports.check import Comparison, DamagedReportError, compare_claims, parse_claims, parse_table
 from arml.reports.claims import load_reasons, make_claims
-from arml.reports.records import RadiiRecord, read_radii_records
 from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import TABLES, DisagreementError, TableSpec, choose_records
 from arml.reports.tables import build_table

@@ -13,15 +13,15 @@ from pathlib import Path
 import pandas as pd
 
 from arml.radii import SandwichError
+from arml.records.files import write_text
+from arml.records.reader import RadiiRecord, read_boundary_records, read_radii_records
 from arml.reports.bands import write_bands
 from arml.reports.boundaries import write_figure1
 from arml.reports.claims import claims_csv, claims_markdown, load_reasons, make_claims
 from arml.reports.figures import curves_figure, write_curves
-from arml.reports.files import write_text
 from arml.reports.footnotes import footnotes
 from arml.reports.layout import latex, markdown
 from arml.reports.published import DATASET_LABELS
-from arml.reports.records import RadiiRecord, read_boundary_records, read_radii_records
 from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import DEMO, TABLES, Chosen, DisagreementError, TableSpec, choose_records
 from arml.reports.style import paper_style, save

@@ -26,7 +26,7 @@ from arml.learners import StoredMetric
 from arml.neighbors import MahalanobisKNN
 from arml.proofs import Proof
 from arml.radii import AttackedBounds, RadiusBounds, SearchedBounds
-from arml.record_checks import PROOF_FILE
+from arml.records.format import PROOF_FILE
 
 POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
 ATTACK_COLUMNS = (*POINT_COLUMNS, "majority", "queries")

@@ -28,10 +28,10 @@ from arml.experiments.config import FromFileConfig, RunConfig, parameters
 from arml.experiments.evaluations import EVALUATIONS, Inputs
 from arml.experiments.progress import say
 from arml.experiments.provenance import code_at_start, provenance
-from arml.experiments.store import Address, Record, Store
 from arml.geometry import as_mahalanobis
 from arml.learners import StoredMetric, load_metric, make_learner, save_metric
-from arml.record_checks import FIT_FIELDS
+from arml.records.integrity import FIT_FIELDS
+from arml.records.store import Address, Record, Store
 from arml.versions import metric_versions, record_versions
 from arml.warmup import warm_up
 

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from arml import proofs
 from arml.datasets import Dataset, DatasetError, load_dataset
-from arml.experiments.store import read_record
 from arml.learners import StoredMetric, load_metric
 from arml.neighbors import MahalanobisKNN
 from arml.proofs import Claim, EntryProof, Proof, TreeProof
 from arml.radii import RadiusBounds
-from arml.record_checks import PROOF_FILE, DamagedRecordError, canonical_json, needs_proof, read_arrays
-from arml.reports.points import check_attained
-from arml.reports.records import RadiiRecord, read_radii_record
+from arml.records.format import PROOF_FILE, DamagedRecordError, canonical_json, read_arrays
+from arml.records.integrity import needs_proof
+from arml.records.points import check_attained
+from arml.records.reader import RadiiRecord, read_radii_record
+from arml.records.store import read_record
 
 #: Refused points that a sentence names; there may be thousands.
 _NAMED = 3

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from arml.records.reader import RadiiRecord
 from arml.reports.errors import error_curve, robust_error
 from arml.reports.figures import marker_style, max_radius, set_axes
 from arml.reports.published import METHOD_LABELS
-from arml.reports.records import RadiiRecord
 from arml.reports.selection import Chosen, TableSpec
 from arml.reports.style import METHOD_STYLES, OTHER_STYLE, TEXT_WIDTH, new_figure, paper_style, save
 from arml.reports.tables import has_paper_numbers, printed_errors

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from arml.records.reader import BoundaryRecord
 from arml.reports.published import METHOD_LABELS
-from arml.reports.records import BoundaryRecord
 from arml.reports.selection import DisagreementError
 from arml.reports.style import TEXT_WIDTH, new_figure, paper_style, save
 

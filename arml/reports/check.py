@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from arml.records.files import parse_csv
 from arml.reports.claims import COLUMNS as CLAIM_COLUMNS
 from arml.reports.claims import Verdict
-from arml.reports.files import parse_csv
 from arml.reports.tables import CELL
 from arml.reports.tables import COLUMNS as TABLE_COLUMNS
 

@@ -37,8 +37,8 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
+from arml.records.files import parse_csv
 from arml.reports.errors import wilson_interval
-from arml.reports.files import parse_csv
 from arml.reports.layout import pipes
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS, PAPER_N_TEST
 from arml.reports.selection import TABLES, TableSpec

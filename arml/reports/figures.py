@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from arml.records.reader import RadiiRecord
 from arml.reports.errors import error_curve, wilson_interval
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_radii
-from arml.reports.records import RadiiRecord
 from arml.reports.selection import Chosen, TableSpec
 from arml.reports.style import (
     COLUMN_WIDTH,

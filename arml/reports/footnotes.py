@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from arml.radii import Status
+from arml.records.reader import RadiiRecord
 from arml.reports.errors import robust_error
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_radii
-from arml.reports.records import RadiiRecord
 from arml.reports.selection import Chosen, Kind, TableSpec, points_fitted
 from arml.reports.tables import cell_radii, has_paper_numbers
 

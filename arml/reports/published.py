@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from arml.reports.files import parse_csv
+from arml.records.files import parse_csv
 
 #: Test points behind each printed error (the first 1,000 of the shuffled test set).
 PAPER_N_TEST = 1000

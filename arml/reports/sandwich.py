@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arml.radii import SandwichError
-from arml.reports.records import RadiiRecord
+from arml.records.reader import RadiiRecord
 from arml.reports.selection import Chosen, TableSpec
 
 #: Relative rounding that a norm may have below a bound, as where an attack's own record is made.

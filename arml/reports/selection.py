@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from arml.records.reader import RadiiRecord
 from arml.reports.published import METHOD_LABELS
-from arml.reports.records import RadiiRecord
 
 #: Parameters that may have any value, because a footnote of the table states it.
 DECLARED = frozenset({"fit_subset"})

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
-from arml.reports.files import write_bytes
+from arml.records.files import write_bytes
 
 #: Width in inches of one column and of the full text of a two-column page.
 COLUMN_WIDTH, TEXT_WIDTH = 3.4, 7.0

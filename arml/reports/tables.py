@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from arml.records.reader import RadiiRecord
 from arml.reports.errors import robust_error, wilson_interval
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_errors, paper_radii
-from arml.reports.records import RadiiRecord
 from arml.reports.selection import Chosen, TableSpec
 
 COLUMNS = (

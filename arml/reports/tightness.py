@@ -20,9 +20,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from arml.radii import Status
-from arml.reports.files import write_text
+from arml.records.files import write_text
+from arml.records.reader import RadiiRecord
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS
-from arml.reports.records import RadiiRecord
 from arml.reports.selection import TABLE2, best_record, effort
 from arml.reports.style import TEXT_WIDTH, new_figure, paper_style, save
 

@@ -89,11 +89,10 @@ GROUPS: Mapping[str, Group] = {
         4,
     ),
     "records": Group(
-        ("arml/record_checks.py", "arml/subset.py", "arml/experiments/store.py"),
+        ("arml/records", "arml/subset.py"),
         (
             "tests/reports/test_small_reports.py",
-            "tests/reports/test_record_reader.py",
-            "tests/experiments/test_store.py",
+            "tests/records",
         ),
         6,
     ),
@@ -102,7 +101,7 @@ GROUPS: Mapping[str, Group] = {
         ("arml/reports",),
         tuple(
             f"tests/reports/test_{name}.py"
-            for name in ("small_reports", "record_reader", "robust_errors", "claims", "tables", "table2", "tightness")
+            for name in ("small_reports", "robust_errors", "claims", "tables", "table2", "tightness")
         ),
         4,
         without=("style.py", "figures.py", "bands.py", "boundaries.py"),

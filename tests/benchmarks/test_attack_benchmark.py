@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import arml
-from arml.reports.records import read_radii_records
+from arml.records.reader import read_radii_records
 from arml.subset import evaluation_indices
 from benchmarks import attacks
 from benchmarks.output import Measured
-from tests.reports.synthetic_records import write_radii
+from tests.records.synthetic import write_radii
 
 METRIC = "1"
 

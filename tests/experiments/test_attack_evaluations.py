@@ -19,8 +19,8 @@ from arml.experiments.evaluations import ATTACK_COLUMNS, EVALUATIONS, POINT_COLU
 from arml.experiments.pipeline import Outcome, evaluation_address, run
 from arml.experiments.verify import Checker, Verdict
 from arml.neighbors import MahalanobisKNN
+from arml.records.reader import read_radii_record
 from arml.reports.published import paper_radii
-from arml.reports.records import read_radii_record
 from arml.versions import STAGES
 
 from .composing import CONFIGS, compose_jobs, compose_run

@@ -21,7 +21,7 @@ from arml.learners import load_metric, save_metric
 from arml.neighbors import MahalanobisKNN
 from arml.proofs import Claim, EntryProof
 from arml.proofs import digest as digest_of
-from arml.reports.records import read_boundary_record, read_radii_record
+from arml.records.reader import read_boundary_record, read_radii_record
 
 from .composing import compose_run
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from arml.experiments.pipeline import run
-from arml.experiments.store import Address
 from arml.experiments.verify import Checked, Checker, Verdict, radii_records
 from arml.learners import save_metric
-from arml.reports.records import read_radii_records
+from arml.records.reader import read_radii_records
+from arml.records.store import Address
 
 from .composing import compose_run
 from .forging import FORGERIES, change_witness, read, rehash, rows, set_in, set_point, write

@@ -1,4 +1,4 @@
-"""Fixtures of the report tests; the records themselves are written by `synthetic_records`."""
+"""Fixtures of the report tests; the records themselves are written by `tests.records.synthetic`."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
-from synthetic_records import write_kind, write_table2
 
+from arml.records.reader import read_radii_records
 from arml.reports.bands import bands_figure, best_attack, write_bands
-from arml.reports.records import read_radii_records
 from arml.reports.selection import TABLE2, choose_records
 from arml.reports.style import METHOD_STYLES, paper_style
 from arml.subset import evaluation_indices
+from tests.records.synthetic import write_kind, write_table2
 
 
 def read(runs):

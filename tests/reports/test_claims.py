@@ -1,5 +1,6 @@
 import pytest
 
+from arml.records.files import parse_csv
 from arml.reports.check import DamagedReportError, compare_claims, parse_claims
 from arml.reports.claims import (
     Verdict,
@@ -12,7 +13,6 @@ from arml.reports.claims import (
     load_reasons,
     make_claims,
 )
-from arml.reports.files import parse_csv
 from arml.reports.selection import TABLE1
 
 

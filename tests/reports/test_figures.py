@@ -2,13 +2,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from synthetic_records import METHODS, write_boundary, write_paper_like, write_radii
 
+from arml.records.reader import read_boundary_records, read_radii_records
 from arml.reports.boundaries import boundaries_figure, write_figure1
 from arml.reports.figures import curves_figure, write_curves
-from arml.reports.records import read_boundary_records, read_radii_records
 from arml.reports.selection import DEMO, TABLE1, DisagreementError, choose_records
 from arml.reports.style import METHOD_STYLES, paper_style
+from tests.records.synthetic import METHODS, write_boundary, write_paper_like, write_radii
 
 
 def read(runs, spec=TABLE1):

@@ -4,13 +4,13 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from synthetic_records import write_paper_like
 
+from arml.records.files import write_text
+from arml.records.reader import read_radii_records
 from arml.reports.claims import claims_csv, load_reasons, make_claims
-from arml.reports.files import write_text
-from arml.reports.records import read_radii_records
 from arml.reports.selection import TABLE1, choose_records
 from arml.reports.tables import build_table, table_csv
+from tests.records.synthetic import write_paper_like
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "table1.ipynb"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_records import write_boundary, write_kind, write_paper_like, write_radii, write_table2
 
 from arml.subset import evaluation_indices
+from tests.records.synthetic import write_boundary, write_kind, write_paper_like, write_radii, write_table2
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from arml.record_checks import DamagedRecordError, outdated
+from arml.records.files import parse_csv, write_bytes
+from arml.records.format import DamagedRecordError
+from arml.records.integrity import outdated
 from arml.reports import claims
 from arml.reports.check import compare_claims
 from arml.reports.claims import load_reasons, make_claims
-from arml.reports.files import parse_csv, write_bytes
 from arml.versions import record_versions
 
 

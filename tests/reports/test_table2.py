@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic_records import METHODS, damage_points, write_kind, write_radii, write_table2
 
 from arml.radii import SandwichError
+from arml.records.reader import read_radii_records, tidy
 from arml.reports.claims import Verdict, claims_markdown, judge, load_reasons, make_claims
 from arml.reports.footnotes import footnotes
 from arml.reports.layout import latex, markdown
-from arml.reports.records import read_radii_records, tidy
 from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import TABLE1, TABLE2, DisagreementError, choose_records
 from arml.reports.tables import build_table, summary
 from arml.subset import evaluation_indices
+from tests.records.synthetic import METHODS, damage_points, write_kind, write_radii, write_table2
 
 
 def read(runs):

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
-from synthetic_records import METHODS, radii_like, write_paper_like, write_radii
 
+from arml.records.reader import read_radii_records
 from arml.reports.footnotes import footnotes
 from arml.reports.layout import latex, markdown
 from arml.reports.published import paper_errors
-from arml.reports.records import read_radii_records
 from arml.reports.selection import DEMO, TABLE1, DisagreementError, choose_records
 from arml.reports.tables import COLUMNS, build_table, table_csv
 from arml.versions import VERSIONS
+from tests.records.synthetic import METHODS, radii_like, write_paper_like, write_radii
 
 
 def read(runs, spec=TABLE1):

@@ -3,16 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_records import write_kind
 
 from arml.radii import SandwichError
+from arml.records.reader import read_radii_records
 from arml.reports.bands import bands_figure
-from arml.reports.records import read_radii_records
 from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import TABLE2, DisagreementError, choose_records
 from arml.reports.style import paper_style
 from arml.reports.tables import build_table
 from arml.reports.tightness import comparisons, tightness_figure, tightness_markdown, tightness_table, write_tightness
+from tests.records.synthetic import write_kind
 
 
 def read(runs):

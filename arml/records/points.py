@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from arml.radii import Status
-from arml.record_checks import DamagedRecordError, read_arrays
-from arml.reports.files import parse_csv
+from arml.records.files import parse_csv
+from arml.records.format import DamagedRecordError, read_arrays
 from arml.subset import evaluation_indices
 
 POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from arml.experiments.store import Address, Record, Store, read_record
-from arml.record_checks import DamagedRecordError, canonical_json
+from arml.records.format import DamagedRecordError, canonical_json
+from arml.records.store import Address, Record, Store, read_record
 
 ADDRESS = Address("radii", "toy-euclidean-exact_1nn", {"seed": 42, "k": 1})
 
@@ -154,7 +154,7 @@ def test_a_half_written_folder_of_the_same_record_is_replaced(store: Store) -> N
 CHILD = """
 import sys, time
 from pathlib import Path
-from arml.experiments.store import Address, Store
+from arml.records.store import Address, Store
 
 root, started, go = map(Path, sys.argv[1:4])
 

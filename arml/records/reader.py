@@ -19,15 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from arml.record_checks import (
-    PROOF_FILE,
-    DamagedRecordError,
-    check_sections,
-    needs_proof,
-    outdated,
-    read_description,
-)
-from arml.reports.points import ATTACK_COLUMNS, POINT_COLUMNS, check_attained, check_subset, read_points
+from arml.records.format import PROOF_FILE, DamagedRecordError, read_description
+from arml.records.integrity import check_sections, needs_proof, outdated
+from arml.records.points import ATTACK_COLUMNS, POINT_COLUMNS, check_attained, check_subset, read_points
 
 
 @dataclass(frozen=True)
@@ -245,7 +239,7 @@ def _words(error: Exception) -> str:
 
 
 def _read_json(folder: Path, stage: str) -> Mapping[str, object]:
-    """The description of the record in ``folder``, checked by `arml.record_checks`."""
+    """The description of the record in ``folder``, checked by `arml.records.integrity`."""
     record = read_description(folder / "record.json", folder.name.rpartition("-")[2])
     if record.get("stage") != stage:
         raise DamagedRecordError(f"record.json is of stage {record.get('stage')!r}, not {stage!r}")

@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from arml.record_checks import SCHEMA, DamagedRecordError, canonical_json, check_sections, read_description, sha256
+from arml.records.format import SCHEMA, DamagedRecordError, canonical_json, read_description, sha256
+from arml.records.integrity import check_sections
 
 ID_LENGTH = 64
 

@@ -8,20 +8,11 @@ said about its fit beyond `FIT_FIELDS`.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
-import zlib
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from arml.records.format import PROOF_FILE, DamagedRecordError, canonical_json
 from arml.versions import STAGES, record_versions
-
-SCHEMA = 1
 
 #: What the reports believe of a fit.
 FIT_FIELDS = ("n_fit_samples", "n_iter", "converged")
@@ -32,86 +23,6 @@ _NOT_OF_GRIDS = ("n_eval", "seed")
 #: Evaluations that leave a proof wherever their key does not say otherwise.
 _PROVES = "exact_1nn"
 _MAY_PROVE = "exact_knn"
-
-PROOF_FILE = "witness.npz"
-
-# Digits of a record's id in the name of its folder.
-_DIGITS = 12
-
-
-class DamagedRecordError(ValueError):
-    """A record does not hold what its id promises; the message says what is wrong with it."""
-
-
-def canonical_json(value: object) -> str:
-    """The one JSON text of a value: keys sorted, no spaces, ASCII, floats by repr; NaN and infinity are refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_description(path: Path, expected_id: str) -> dict[str, Any]:
-    """The description in ``path`` (record.json or metric.json) with its id and every file it lists checked.
-
-    ``expected_id`` is the id, or its first 12 digits.
-
-    Raises
-    ------
-    DamagedRecordError
-        If it is missing or not JSON, is another record's, or lists a file that is not of its folder, is missing or was
-        changed.
-    """
-    content = _parse(path)
-    if content["schema"] != SCHEMA:
-        raise DamagedRecordError(f"{path.name} has schema {content['schema']!r}, this version reads {SCHEMA}")
-    try:
-        key_id = hashlib.sha256(canonical_json(content["key"]).encode()).hexdigest()
-    except ValueError as error:
-        raise DamagedRecordError(f"the key in {path.name} holds a number that is not finite") from error
-    if content["id"] != key_id or len(expected_id) < _DIGITS or not key_id.startswith(expected_id):
-        raise DamagedRecordError(f"the id in {path.name}, the hash of its key, and the folder's id are not the same")
-    for name, digest in content["files"].items():
-        if Path(name).name != name:
-            raise DamagedRecordError(f"{path.name} lists {name!r}, which is not a file of its folder")
-        file = path.parent / name
-        if not file.is_file():
-            raise DamagedRecordError(f"{name} is missing")
-        if sha256(file) != digest:
-            raise DamagedRecordError(f"{name} was changed: its SHA-256 is not the one in {path.name}")
-    return content
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DamagedRecordError(f"{path.name} is missing") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DamagedRecordError(f"{path.name} is not JSON ({error})") from error
-    if not isinstance(content, dict) or not {"schema", "id", "key", "files", "provenance"} <= content.keys():
-        raise DamagedRecordError(f"{path.name} lacks parts of a record")
-    if not all(isinstance(content[name], dict) for name in ("key", "files", "provenance")):
-        raise DamagedRecordError(f"{path.name}: key, files and provenance must be objects")
-    return content
-
-
-def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[np.generic]]:
-    """The arrays of an ``.npz``, or those of ``names`` that it has; nothing is ever unpickled.
-
-    Raises
-    ------
-    DamagedRecordError
-        If it is no whole ``.npz``, or holds Python objects.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files if names is None or name in names}
-    except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DamagedRecordError(f"{path.name} is no whole .npz of plain arrays ({error})") from error
 
 
 def check_sections(content: Mapping[str, Any]) -> None:

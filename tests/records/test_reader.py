@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from synthetic_records import damage_points, write_boundary, write_kind, write_radii, write_record
 
-from arml.reports.records import read_boundary_records, read_radii_records, tidy
+from arml.records.reader import read_boundary_records, read_radii_records, tidy
 from arml.subset import evaluation_indices
 from arml.versions import VERSIONS
+from tests.records.synthetic import damage_points, write_boundary, write_kind, write_radii, write_record
 
 
 def test_reads_every_digit(runs):
