@@ -31,7 +31,7 @@ class Contents:
     unit : one of `UNITS`
     claim : one of `CLAIMS`
     columns : of ``points.csv``, in their order, each with its type, a key of `TYPES`; empty where there is none
-    counts : the column whose values are radii: a point is lost at every radius from its own on; None where there is none
+    counts : the column of radii: a point is lost at every radius from its own on; None where there is none
     proof : name of the file with the proof of what is claimed, or None
     alpha : probability of error of a probabilistic claim, else None
     """
