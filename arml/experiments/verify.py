@@ -22,7 +22,7 @@ from arml.learners import StoredMetric, load_metric
 from arml.neighbors import MahalanobisKNN
 from arml.proofs import Claim, EntryProof, Proof, TreeProof
 from arml.radii import RadiusBounds
-from arml.records.format import PROOF_FILE, DamagedRecordError, canonical_json, read_arrays
+from arml.records.format import PROOF_FILE, DamagedRecordError, canonical_json, left_out, read_arrays
 from arml.records.integrity import needs_proof
 from arml.records.points import check_attained
 from arml.records.reader import RadiiRecord, read_radii_record
@@ -98,6 +98,8 @@ class Checker:
         key = content["key"]
         if not needs_proof(key):
             return Checked(folder, Verdict.UNPROVEN, remedy=proving_command(key))
+        if PROOF_FILE in left_out(folder):
+            raise UncheckableRecordError(f"the ledger does without its proof; run it again: {proving_command(key)}")
         data = self._dataset(record, content["dataset"])
         metric = find_metric(folder, content)
         arrays = read_arrays(folder / PROOF_FILE)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from arml.radii import Status
 from arml.records.files import parse_csv
-from arml.records.format import DamagedRecordError, read_arrays
+from arml.records.format import DamagedRecordError, file_bytes, read_arrays
 from arml.subset import evaluation_indices
 
 POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
@@ -37,7 +37,7 @@ def read_points(path: Path) -> pd.DataFrame:
         If the file cannot be read, has other columns or no points, or one of them is impossible.
     """
     try:
-        points = parse_csv(path.read_text(encoding="utf-8"), _POINT_TYPES)
+        points = parse_csv(file_bytes(path).decode("utf-8"), _POINT_TYPES)
     except (ValueError, OverflowError) as error:
         raise DamagedRecordError(f"points.csv cannot be read ({error})") from error
     if tuple(points.columns) not in [POINT_COLUMNS + more for more in ((), ATTACK_COLUMNS, SEARCH_COLUMNS)]:

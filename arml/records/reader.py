@@ -9,7 +9,7 @@ A runs root holds ``radii/<run>/`` (``record.json`` and ``points.csv``) and ``bo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from arml.records.format import PROOF_FILE, DamagedRecordError, read_description
+from arml.records.format import PROOF_FILE, DamagedRecordError, left_out, read_description
 from arml.records.integrity import check_sections, needs_proof, outdated
 from arml.records.points import ATTACK_COLUMNS, POINT_COLUMNS, check_attained, check_subset, read_points
 
@@ -50,6 +50,7 @@ class RadiiRecord:
     created : when the run finished
     wall_seconds : how long it took; NaN where that was not recorded
     points : one row per evaluated point, columns `POINT_COLUMNS` and, for most attacks, `ATTACK_COLUMNS`
+    local : whether it is one of the user's own, and not of the ledger
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class RadiiRecord:
     created: datetime
     wall_seconds: float
     points: pd.DataFrame
+    local: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,16 @@ class BoundaryRecord:
 AnyRecord = TypeVar("AnyRecord", RadiiRecord, BoundaryRecord)
 
 
-def read_radii_records(runs: Path, warn: Callable[[str], None], *, allow_old: bool = False) -> list[RadiiRecord]:
+def read_radii_records(
+    runs: Path, warn: Callable[[str], None], *, allow_old: bool = False, local: bool = True
+) -> list[RadiiRecord]:
     """Every sound record under ``runs/radii``, sorted by folder name.
 
     ``warn`` is called once per record that is left out: a damaged one, or, unless ``allow_old``, one of an older
-    version of the code.
+    version of the code. ``local`` says whether ``runs`` are the user's own, and not the ledger.
     """
-    return _read_all(runs / "radii", read_radii_record, warn, allow_old)
+    records = _read_all(runs / "radii", read_radii_record, warn, allow_old)
+    return [replace(record, local=local) for record in records]
 
 
 def read_boundary_records(runs: Path, warn: Callable[[str], None], *, allow_old: bool = False) -> list[BoundaryRecord]:
@@ -133,7 +138,7 @@ def read_radii_record(folder: Path) -> RadiiRecord:
     check_subset(points, n_test, n_eval, seed)
     key = _section(record, "key")
     proofs, versions = needs_proof(key), outdated(key)
-    if proofs and not versions:
+    if proofs and not versions and PROOF_FILE not in left_out(folder):
         check_attained(points, folder / PROOF_FILE)
     return RadiiRecord(
         folder=folder,
