@@ -208,3 +208,16 @@ def test_what_is_left_of_large_terms_is_not_above_the_truth(seed, boxed):
     value = proven_bound(P, c, none, none, 4, rows, lam, room, np.empty(4))
     assert value > 0
     assert at_most(value, *dual(*exact, rows, as_weights(P, 4, rows, lam), fractions(room)))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bounds_of_a_box_that_hold_each_other_leave_the_row_rounded(seed):
+    """A feature that cannot move, with far larger multipliers on both of its bounds than on the row."""
+    rng = np.random.default_rng([seed, 12])
+    P, c, none = np.vstack([np.zeros(3), rng.normal(size=3)]), np.array([4.0, 1.0]), np.zeros(2)
+    room = np.ones((2, 3))
+    room[:, 0] = 0.0
+    rows, lam = np.array([1, -1, -1 - 3]), np.array([1.0, *2 * [10.0 ** rng.uniform(3, 9)]])
+    value = proven_bound(P, c, none, none, 0, rows, lam, room, np.empty(3))
+    assert value > 0
+    assert at_most(value, *dual(fractions(c), fractions(P), 0, rows, as_weights(P, 0, rows, lam), fractions(room)))

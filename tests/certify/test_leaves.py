@@ -97,6 +97,35 @@ def test_what_is_left_of_large_terms_is_not_above_the_truth(seed, boxed):
     assert at_most(beta, gain, square)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_rows_that_nearly_cancel_leave_their_rounding_in_what_is_left(seed):
+    """Two rows of opposite directions: the length of their sum is what they round off, many times over."""
+    rng = np.random.default_rng([seed, 13])
+    row, turn = rng.integers(-(10**6), 10**6, size=3), rng.integers(-50, 50, size=3)
+    # The points are integers, so that their differences are right to the last digit.
+    P, none = np.vstack([np.zeros((2, 3)), row, turn - row]).astype(float), np.zeros(4)
+    c, room = np.array([4.0, 4.0, *rng.random(2)]), np.full((2, 3), 1.0)
+    pairs, lam = [(0, 2), (1, 3)], np.ones(2)
+    gain, square = dual_of(fractions(P), fractions(c), pairs, weights_of(P, pairs, lam), fractions(room))
+    beta = half_space(P, c, room, pairs, lam, none, none, 2 * float(gain) / float(square) ** 0.5)
+    assert beta > 0
+    assert at_most(beta, gain, square)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bounds_of_a_box_that_hold_each_other_leave_the_row_rounded(seed):
+    """A feature that cannot move, with far larger multipliers on both of its bounds than on the row."""
+    rng = np.random.default_rng([seed, 12])
+    P, c, none = np.vstack([np.zeros(3), rng.normal(size=3)]), np.array([4.0, 1.0]), np.zeros(2)
+    room = np.ones((2, 3))
+    room[:, 0] = 0.0
+    pairs, lam = [(0, 1), (BELOW, 0), (ABOVE, 0)], np.array([1.0, *2 * [10.0 ** rng.uniform(3, 9)]])
+    gain, square = dual_of(fractions(P), fractions(c), pairs, weights_of(P, pairs, lam), fractions(room))
+    beta = half_space(P, c, room, pairs, lam, none, none, 2 * float(gain) / float(square) ** 0.5)
+    assert beta > 0
+    assert at_most(beta, gain, square)
+
+
 @pytest.mark.parametrize("which", ["distances", "rows", "both"])
 @pytest.mark.parametrize("seed", range(60))
 def test_declared_errors_at_their_worst_raise_no_half_space_above_the_truth(seed, which):
@@ -147,6 +176,27 @@ def test_a_look_ahead_that_is_tight_is_not_above_the_truth(seed, declared):
     assert at_most(bound, square, square)
     if not declared:
         assert bound >= float(square) ** 0.5 * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("large", ["distances", "rows"])
+@pytest.mark.parametrize("seed", range(60))
+def test_what_moved_distances_round_off_raises_no_look_ahead_above_the_truth(seed, large):
+    """The same where the distances are large and nearly cancel, and where the rows are: no error is declared."""
+    rng = np.random.default_rng([seed, 14])
+    rows = rng.integers(1, 9, size=(2, 1)) * np.array([[3.0, 5.0, 0.0], [-5.0, 3.0, 0.0]])
+    if large == "distances":
+        # Either side of a power of two, where one of them has a digit more, and a first step that is short.
+        far, gaps, base = 2.0**30 + rng.integers(1, 500), np.array([1.0, rng.integers(500, 5000)]), 50
+    else:
+        far, gaps, base = 2e4, rng.integers(1000, 10**4, size=2).astype(float), 10**9
+    P = rng.integers(-base, base, size=3) + np.vstack([np.zeros(3), rows])
+    c = far - np.array([0.0, *gaps])
+    D = np.nextafter(np.linalg.norm(rows, axis=1), np.inf)[None]
+    square = sum(Fraction(gap) ** 2 / (4 * dot(row, row)) for gap, row in zip(gaps, fractions(rows), strict=True))
+    reach = 100 * float(square) ** 0.5
+    bound = leaf_bound(P, c, D, np.zeros(3), np.zeros(3), [(0, 1)], np.ones(1), reach)
+    assert at_most(bound, square, square)
+    assert bound >= float(square) ** 0.5 * (1 - 1e-4)
 
 
 def leaf_bound(P, c, D, p_error, c_error, pairs, lam, reach, values=None, k=1):

@@ -80,6 +80,42 @@ def test_no_dual_norm_of_rows_that_nearly_coincide_is_rounded_down(norm, seed):
     assert (norms_to_all(off, off.P_device, norm).numpy() >= exact).all()
 
 
+def shortening(rows, norm):
+    """For each row (n, d) the unit step, in the l2 norm, that takes most off its dual norm."""
+    if norm == 2:
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    largest = np.abs(rows) == np.abs(rows).max(axis=1, keepdims=True)
+    return np.sign(rows) * largest if norm == 1 else np.sign(rows) / math.sqrt(rows.shape[1])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("seed", range(10))
+def test_declared_errors_of_rows_at_their_worst_leave_no_dual_norm_too_small(norm, seed):
+    rng = np.random.default_rng([seed, 17])
+    train = fit(np.eye(3), rng.normal(size=(8, 3)), np.arange(8) % 2).train
+    P, q, errors = train.P, rng.normal(size=3), 10.0 ** -rng.uniform(2, 9) * rng.random(8)
+
+    def moved(steps):
+        rows = P + (1 - 1e-9) * errors[:, None] * steps
+        squares = (rows * rows).sum(axis=1)
+        on_device = {
+            "P_device": torch.from_numpy(rows),
+            "sq_norm_device": torch.from_numpy(squares),
+            "p_error_device": torch.from_numpy(errors),
+        }
+        return replace(train, P=rows, sq_norm=squares, p_error=errors, **on_device)
+
+    exact = _DUAL_NORM[norm](q.astype(FINE) - P.astype(FINE))
+    assert (norms_to_all(moved(shortening(q - P, norm)), torch.from_numpy(q[None]), norm)[0].numpy() >= exact).all()
+    for j in range(1, 8):
+        # The first row and another, each seen too near the other.
+        steps = np.zeros((8, 3))
+        steps[j] = shortening((P[0] - P[j])[None], norm)
+        steps[0] = -steps[j]
+        exact = _DUAL_NORM[norm](P[0].astype(FINE) - P[j].astype(FINE))
+        assert norms_between(moved(steps), np.array([0]), np.array([j]), norm)[0, 0] >= exact
+
+
 @pytest.mark.parametrize("K", [1, 5, 11])
 def test_radii_grow_with_the_length_that_the_norm_gives_a_perturbation(K):
     # The l-infinity norm is at most the l2 norm, which is at most the l1 norm.

@@ -71,6 +71,31 @@ def test_rows_and_distances_seen_from_the_other_point_are_off_by_at_most_their_e
         assert dot(off, off) <= Fraction(seen.p_error[q].item()) ** 2
 
 
+def seen_by(whose, seed):
+    """Factor, points and a test point where one part of the error of a distance is far larger than the others."""
+    rng = np.random.default_rng([seed, 15])
+    if whose == "sums":
+        return np.full((2000, 1), 1 + rng.random()), rng.normal(size=(4, 1)), rng.normal(size=1)
+    # Differences along what G hardly sees: of the points themselves, or of where they are on average from x.
+    G = np.ones((2, 3)) + 1e-6 * rng.normal(size=(2, 3))
+    hidden = np.array([1.0, -1.0, 0.0])
+    X, x = rng.normal(size=(4, 3)), 1e3 * rng.normal(size=3)
+    if whose == "differences":
+        X += 1e4 * np.outer(rng.normal(size=4), hidden)
+    return G, X, x if whose == "differences" else x + 1e6 * hidden
+
+
+@pytest.mark.parametrize("whose", ["differences", "middles", "sums"])
+@pytest.mark.parametrize("seed", range(10))
+def test_every_part_of_the_error_of_a_distance_counts(seed, whose):
+    G, X, x = seen_by(whose, seed)
+    fitted = fit(G, X, np.arange(4) % 2)
+    c, _ = in_units(fitted, X, x)
+    seen = _seen_from(fitted, x, 1, np.array([0, 2]))
+    for q, i in enumerate((0, 2)):
+        assert abs(Fraction(seen.c[q].item()) - (c[i] - c[1])) <= Fraction(seen.c_error[q].item())
+
+
 def test_points_near_each_other_are_told_apart_from_afar():
     X, x = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([-1e6, 3e5])
     seen = _seen_from(fit(np.eye(2), X, np.array([0, 1])), x, 1, np.array([0]))
@@ -103,6 +128,21 @@ def test_no_bound_is_above_the_radius_in_rationals(seed, how):
             assert (Fraction(state.bound[q].item()) * unit) ** 2 <= alone
             if how is refine_exactly and alone > 0:
                 assert state.bound[q] * float(unit) >= float(alone) ** 0.5 * (1 - 1e-9) or state.bound[q] > state.value
+
+
+@pytest.mark.parametrize("how", [refine, refine_exactly])
+@pytest.mark.parametrize("seed", range(20))
+def test_distances_below_the_range_of_floats_raise_no_bound_above_the_truth(seed, how):
+    """Two points so near each other that the square of their distance has but a few digits left."""
+    rng = np.random.default_rng([seed, 16])
+    near = 2.0**-530 * (1 + rng.random())
+    X, x = np.array([[0.0], [near], [1.0], [-1.0]]), near * rng.random(1) / 4
+    fitted = fit(np.array([[0.5 + rng.random()]]), X, np.array([0, 1, 1, 1]))
+    state = state_at(fitted, x, fitted.train.classes[0], np.ones((3, 1)), 1e9)
+    how(fitted, x, state)
+    truth = Fraction(near) / 2 - Fraction(x.item())
+    assert Fraction(state.bound[0].item()) * Fraction(fitted.frame.unit) <= truth
+    assert (state.bound[1:] > 0).all()
 
 
 def test_what_is_refined_exactly_solves_the_problem():
