@@ -23,7 +23,7 @@ WARMUP := $(BIN)/python -m arml warmup
 REPORT := $(BIN)/python scripts/report.py $(if $(OLD),--allow-old)
 
 .DEFAULT_GOAL := help
-.PHONY: help recheck demo test lint mutants reproduce-table1 reproduce-table2 reproduce-exact reproduce-figure1 tables figures claims check-claims bench lock clean
+.PHONY: help recheck publish demo test lint mutants reproduce-table1 reproduce-table2 reproduce-exact reproduce-figure1 tables figures claims check-claims bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -55,17 +55,20 @@ reproduce-exact: $(STAMP) ## exact 11-NN radii, as a column of Table 2
 reproduce-figure1: $(STAMP) ## Figure 1 of the paper
 	@$(call sweep,experiment=figure1,--table table1 --only figures)
 
-tables: $(STAMP) ## results/tables/ from the records of finished runs
+tables: $(STAMP) ## results/tables/ from the ledger and your own finished runs
 	$(REPORT) --only tables
 
-figures: $(STAMP) ## results/figures/ from the records of finished runs
+figures: $(STAMP) ## results/figures/ from the ledger and your own finished runs
 	$(REPORT) --only figures
 
-claims: $(STAMP) ## results/claims/, the paper's numbers beside ours, from the records of finished runs
+claims: $(STAMP) ## results/claims/, the paper's numbers beside ours, from the ledger and your own finished runs
 	$(REPORT) --only claims
 
 check-claims: $(STAMP) ## fail if a verdict is worse than in the committed claims
 	$(BIN)/python scripts/check_claims.py
+
+publish: $(STAMP) ## move finished records into the ledger, results/records/, to be committed; ARGS="--only splice"
+	$(BIN)/python scripts/publish.py $(ARGS)
 
 recheck: $(STAMP) ## check every finished record of radii without the solver that found them; fails if one is refused
 	$(BIN)/python scripts/recheck.py

@@ -18,8 +18,9 @@ from arml.records.reader import RadiiRecord, read_boundary_records, read_radii_r
 from arml.reports.bands import write_bands
 from arml.reports.boundaries import write_figure1
 from arml.reports.claims import claims_csv, claims_markdown, load_reasons, make_claims
+from arml.reports.earlier import cells_without_records, with_earlier
 from arml.reports.figures import curves_figure, write_curves
-from arml.reports.footnotes import footnotes
+from arml.reports.footnotes import Footnotes, footnotes
 from arml.reports.layout import latex, markdown
 from arml.reports.published import DATASET_LABELS
 from arml.reports.sandwich import check_sandwich
@@ -41,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     written for such a table, the others are not affected.
     """
     options = parse(arguments)
-    apart = [] if options.table or options.demo else tables_worth_a_process(options.runs)
+    apart = [] if options.table or options.demo else tables_worth_a_process(options.runs, options.ledger)
     if len(apart) > 1:
         return report_apart(apart, options)
     specs = [DEMO] if options.demo else [TABLES[options.table]] if options.table else list(TABLES.values())
     if options.datasets:
         specs = [replace(spec, datasets=tuple(options.datasets)) for spec in specs]
-    records = read_radii_records(options.runs, say, allow_old=options.allow_old)
+    records = read_all(options)
     lines: list[str] = []
     failed = False
     parts: list[tuple[str, Callable[[], list[str]]]] = [
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     if any(spec.name == "table2" for spec in specs):
         mine = [record for record in records if record.dataset in {name for spec in specs for name in spec.datasets}]
-        parts.append(("exact_knn", lambda: wrote(write_tightness(mine, options.out, options.only))))
+        parts.append(("exact_knn", lambda: wrote(write_tightness(mine, options.out, options.only, options.ledger))))
     if "figures" in options.only and any(spec.name == "table1" for spec in specs):
         parts.append(("figure1", partial(report_figure1, options)))
     for name, write in parts:
@@ -78,6 +79,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(description="Make tables, figures and claims from run records alone.")
     parser.add_argument("--runs", type=Path, default=Path("results/runs"), help="records root (default: %(default)s)")
+    parser.add_argument(
+        "--ledger", type=Path,
+        help="records that are committed; a folder that is not there is none (default: OUT/records)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder to write to (default: %(default)s)")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="write these only (default: all)")
     parser.add_argument("--table", choices=sorted(TABLES), help="default: all of which there are records")
@@ -90,12 +95,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--allow-old", action="store_true",
         help="show records of older versions of the code, too, with a footnote; by default they are left out",
     )  # fmt: skip
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.ledger = options.ledger or options.out / "records"
+    return options
 
 
-def tables_worth_a_process(runs: Path) -> list[str]:
+def read_all(options: argparse.Namespace) -> list[RadiiRecord]:
+    """The records of the ledger and the user's own, but for those of his that are in the ledger, too."""
+    if options.demo:
+        return read_radii_records(options.runs, say, allow_old=options.allow_old)
+    ledger = read_radii_records(options.ledger, say, allow_old=options.allow_old, local=False)
+    known = {record.folder.name: record.points for record in ledger}
+    local = read_radii_records(options.runs, say, allow_old=options.allow_old)
+    return ledger + [r for r in local if r.folder.name not in known or not r.points.equals(known[r.folder.name])]
+
+
+def tables_worth_a_process(*roots: Path) -> list[str]:
     """Tables of which there are records, where there are so many that drawing them one after the other takes long."""
-    folders = [path.name for path in (runs / "radii").glob("*")]
+    folders = [path.name for root in roots for path in (root / "radii").glob("*")]
     if len(folders) < _MANY:
         return []
     kinds = {name: [f"-{kind.evaluation}-" for kind in spec.kinds] for name, spec in TABLES.items()}
@@ -105,6 +122,7 @@ def tables_worth_a_process(runs: Path) -> list[str]:
 def report_apart(tables: Sequence[str], options: argparse.Namespace) -> int:
     """Write each table's reports in a process of its own, all at once; returns 1 if one of them did."""
     command = [sys.executable, __file__, "--runs", str(options.runs), "--out", str(options.out)]
+    command += ["--ledger", str(options.ledger)]
     command += ["--only", *options.only] + (["--datasets", *options.datasets] if options.datasets else [])
     command += ["--allow-old"] if options.allow_old else []
     running = [subprocess.Popen([*command, "--table", name], stdout=subprocess.PIPE, text=True) for name in tables]
@@ -121,22 +139,27 @@ def report(spec: TableSpec, records: Sequence[RadiiRecord], options: argparse.Na
     SandwichError, DisagreementError
         If records of the table contradict each other.
     """
-    chosen, notes = choose_records(records, spec)
-    for note in notes:
-        say(note)
-    if not chosen:
-        return []
+    chosen, remarks = choose_records(records, spec)
+    for remark in remarks:
+        say(remark)
     check_sandwich(chosen, spec)
-    table = build_table(chosen, spec)
+    table, notes = build_table(chosen, spec), footnotes(chosen, spec)
+    gone: list[tuple[str, str, str]] = []
+    if not options.demo:
+        gone = cells_without_records(table, spec, options.ledger)
+        table, notes = with_earlier(table, notes, spec, options.ledger)
+        if options.ledger.is_dir():
+            say_where_from(chosen, gone, spec)
+    if table.empty:
+        return []
     written: list[Path] = []
     if options.demo:
-        written = write_demo(table, chosen, spec, options.out / "demo")
+        written = write_demo(table, notes, chosen, spec, options.out / "demo")
     else:
         if "tables" in options.only:
-            written += write_tables(table, chosen, spec, options.out / "tables")
+            written += write_tables(table, notes, spec, options.out / "tables")
         if "figures" in options.only:
-            write = write_curves if len(spec.kinds) == 1 else write_bands
-            written += write(chosen, spec, options.out / "figures")
+            written += write_figures(chosen, spec, gone, options.out / "figures")
         if "claims" in options.only:
             written += write_claims(table, spec, options.out / "claims")
     return [summary(table, spec), *wrote(written)]
@@ -147,15 +170,38 @@ def wrote(files: Sequence[Path]) -> list[str]:
     return [f"wrote {path}" for path in files]
 
 
+def say_where_from(chosen: Chosen, gone: Sequence[tuple[str, str, str]], spec: TableSpec) -> None:
+    """Of how many rows the records are new, of how many they are the ledger's, and of how many there are none."""
+    new = sum(record.local for record in chosen.values())
+    parts = [f"{new} of your own", f"{len(chosen) - new} from the ledger"]
+    parts += [f"{len(gone)} from before records were kept"] if gone else []
+    if chosen or gone:
+        say(f"{spec.name}: of {len(chosen) + len(gone)} rows {', '.join(parts)}")
+
+
+def write_figures(chosen: Chosen, spec: TableSpec, gone: Sequence[tuple[str, str, str]], folder: Path) -> list[Path]:
+    """Write the figures of all datasets of whose cells the records are there; returns the files."""
+    without = list(dict.fromkeys(dataset for dataset, _, _ in gone))
+    if without:
+        names = ", ".join(without)
+        say(f"{spec.name}: figures that show {names} stay as they are: records of some of their curves are gone")
+    if len(spec.kinds) == 1:
+        return write_curves(chosen, spec, folder, without)
+    return write_bands({cell: record for cell, record in chosen.items() if cell[0] not in without}, spec, folder)
+
+
 def report_figure1(options: argparse.Namespace) -> list[str]:
     """Write Figure 1 where there are records for it; returns lines to print."""
     boundaries = read_boundary_records(options.runs, say, allow_old=options.allow_old)
+    mine = {record.method for record in boundaries}
+    ledger = read_boundary_records(options.ledger, say, allow_old=options.allow_old)
+    boundaries += [record for record in ledger if record.method not in mine]
     return wrote(write_figure1(boundaries, options.out / "figures")) if boundaries else []
 
 
-def write_tables(table: pd.DataFrame, chosen: Chosen, spec: TableSpec, folder: Path, name: str = "") -> list[Path]:
+def write_tables(table: pd.DataFrame, notes: Footnotes, spec: TableSpec, folder: Path, name: str = "") -> list[Path]:
     """Write ``<name>.csv``, ``.md`` and ``.tex`` (the table's own name by default); returns the files."""
-    stem, notes = name or spec.name, footnotes(chosen, spec)
+    stem = name or spec.name
     return [
         write_text(folder / f"{stem}.csv", table_csv(table)),
         write_text(folder / f"{stem}.md", markdown(table, spec, notes)),
@@ -172,11 +218,11 @@ def write_claims(table: pd.DataFrame, spec: TableSpec, folder: Path) -> list[Pat
     ]
 
 
-def write_demo(table: pd.DataFrame, chosen: Chosen, spec: TableSpec, folder: Path) -> list[Path]:
+def write_demo(table: pd.DataFrame, notes: Footnotes, chosen: Chosen, spec: TableSpec, folder: Path) -> list[Path]:
     """Write the demo's table and figure; returns the files."""
     with paper_style():
         figure = curves_figure(spec.datasets, chosen, spec)
-    return [*write_tables(table, chosen, spec, folder, "table"), *save(figure, folder / "robust_error")]
+    return [*write_tables(table, notes, spec, folder, "table"), *save(figure, folder / "robust_error")]
 
 
 def say(message: str) -> None:

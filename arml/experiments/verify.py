@@ -22,7 +22,7 @@ from arml.learners import StoredMetric, load_metric
 from arml.neighbors import MahalanobisKNN
 from arml.proofs import Claim, EntryProof, Proof, TreeProof
 from arml.radii import RadiusBounds
-from arml.records.format import DamagedRecordError, canonical_json, read_arrays
+from arml.records.format import DamagedRecordError, canonical_json, left_out, read_arrays
 from arml.records.points import check_attained
 from arml.records.reader import RadiiRecord, read_radii_record
 from arml.records.store import read_record
@@ -98,6 +98,8 @@ class Checker:
         proof_file = record.holds.proof
         if proof_file is None:
             return Checked(folder, Verdict.UNPROVEN, remedy=proving_command(key))
+        if proof_file in left_out(folder):
+            raise UncheckableRecordError(f"the ledger does without its proof; run it again: {proving_command(key)}")
         data = self._dataset(record, content["dataset"])
         metric = find_metric(folder, content)
         arrays = read_arrays(folder / proof_file)

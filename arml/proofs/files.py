@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arml.proofs.claim import EVENTS, Claim, Subject, digest
+from arml.proofs.claim import Claim, Subject, digest
 from arml.proofs.formats import DamagedProofError, EntryProof, TreeProof
 from arml.proofs.result import ProvenResult
+from arml.proofs.validity import check_claim
 
 #: First and last word on the format: files say which one they have, and another is refused.
 FORMAT = "arml-proof 1"
@@ -165,15 +166,12 @@ def sound(result: ProvenResult) -> ProvenResult:
 
 def _check_claim(claim: Claim, entries: bool) -> None:
     """What is claimed is something that can be checked."""
-    K, (low, high) = claim.n_neighbors, claim.box
-    if type(K) is not int or K < 1 or K % 2 == 0 or (entries and K != 1):
-        raise DamagedProofError(f"damaged proof: this kind is not one for K = {K!r}, K being odd")
-    if claim.event not in EVENTS:
-        raise DamagedProofError(f"damaged proof: unknown event {claim.event!r}; there are: {', '.join(EVENTS)}")
-    if claim.norm != 2.0:
-        raise DamagedProofError(f"damaged proof: there are no proofs for the norm {claim.norm!r}, only for 2")
-    if not low <= high or low == np.inf or high == -np.inf:
-        raise DamagedProofError(f"damaged proof: the box [{low!r}, {high!r}] is empty")
+    try:
+        check_claim(claim)
+    except ValueError as error:
+        raise DamagedProofError(f"damaged proof: {error}") from error
+    if entries and claim.n_neighbors != 1:
+        raise DamagedProofError(f"damaged proof: this kind is one for K = 1, not for K = {claim.n_neighbors}")
 
 
 def _typed(name: str, value: object, letter: str, ndim: int) -> NDArray[Any]:

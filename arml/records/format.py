@@ -5,6 +5,7 @@ Every file has its SHA-256 in the description, and whatever the record is about 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import zipfile
@@ -19,11 +20,16 @@ from numpy.typing import NDArray
 SCHEMA = 2
 
 PROOF_FILE = "witness.npz"
+#: Files that a record can do without in the ledger, and the file there that says which it does without.
+LARGE = (PROOF_FILE, "perturbation.npz", "attack.npz")
+LEFT_OUT = "left_out.json"
 
 # Schema 2 says what a record of an evaluation holds; a metric's has not changed, and may have taken hours to learn.
 _READ = {"metric.json": (1, SCHEMA)}
 # Digits of a record's id in the name of its folder.
 _DIGITS = 12
+# No file of text is larger when uncompressed.
+_LARGEST = 2**28
 
 
 class DamagedRecordError(ValueError):
@@ -64,12 +70,54 @@ def read_description(path: Path, expected_id: str) -> dict[str, Any]:
     for name, digest in content["files"].items():
         if Path(name).name != name:
             raise DamagedRecordError(f"{path.name} lists {name!r}, which is not a file of its folder")
-        file = path.parent / name
-        if not file.is_file():
-            raise DamagedRecordError(f"{name} is missing")
-        if sha256(file) != digest:
+        if name in left_out(path.parent):
+            continue
+        if hashlib.sha256(file_bytes(path.parent / name)).hexdigest() != digest:
             raise DamagedRecordError(f"{name} was changed: its SHA-256 is not the one in {path.name}")
     return content
+
+
+def file_bytes(path: Path) -> bytes:
+    """Content of a record's file, which may lie there compressed, under its name and ``.gz``.
+
+    Raises
+    ------
+    DamagedRecordError
+        If it is not there, or cannot be uncompressed.
+    """
+    compressed = path.with_name(path.name + ".gz")
+    if path.is_file():
+        return path.read_bytes()
+    if not compressed.is_file():
+        raise DamagedRecordError(f"{path.name} is missing")
+    try:
+        with gzip.open(compressed) as file:
+            content = file.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DamagedRecordError(f"{compressed.name} cannot be uncompressed ({error})") from error
+    if len(content) > _LARGEST:
+        raise DamagedRecordError(f"{compressed.name} is larger than {_LARGEST // 2**20} MiB when uncompressed")
+    return content
+
+
+def left_out(folder: Path) -> frozenset[str]:
+    """Names of the files that a record of the ledger does without; empty for a record as it was made.
+
+    Raises
+    ------
+    DamagedRecordError
+        If the list is none, or names the points.
+    """
+    path = folder / LEFT_OUT
+    if not path.is_file():
+        return frozenset()
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DamagedRecordError(f"{LEFT_OUT} is not JSON ({error})") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not set(names) <= set(LARGE):
+        raise DamagedRecordError(f"{LEFT_OUT} names other files than {', '.join(LARGE)}, which alone may be left out")
+    return frozenset(names)
 
 
 def _parse(path: Path) -> dict[str, Any]:

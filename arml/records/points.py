@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from arml.radii import Status
 from arml.records.contents import TYPES, Contents
 from arml.records.files import parse_csv
-from arml.records.format import DamagedRecordError, read_arrays
+from arml.records.format import DamagedRecordError, file_bytes, read_arrays
 from arml.subset import evaluation_indices
 
 # By how much a norm that was computed in another order may differ, relatively.
@@ -62,7 +62,7 @@ def read_points(path: Path, holds: Contents) -> pd.DataFrame:
     """
     try:
         types = {name: TYPES[kind] for name, kind in holds.columns.items()}
-        points = parse_csv(path.read_text(encoding="utf-8"), types)
+        points = parse_csv(file_bytes(path).decode("utf-8"), types)
     except (ValueError, OverflowError) as error:
         raise DamagedRecordError(f"points.csv cannot be read ({error})") from error
     if list(points.columns) != list(holds.columns):

@@ -9,7 +9,7 @@ A runs root holds ``radii/<run>/`` (``record.json`` and ``points.csv``) and ``bo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from arml.records.contents import BOUNDS, Contents
-from arml.records.format import DamagedRecordError, read_description
+from arml.records.format import DamagedRecordError, left_out, read_description
 from arml.records.integrity import check_sections, needs_proof, outdated
 from arml.records.points import check_attained, check_subset, read_points
 
@@ -52,6 +52,7 @@ class RadiiRecord:
     created : when the run finished
     wall_seconds : how long it took; NaN where that was not recorded
     points : one row per evaluated point, with exactly the columns that it holds
+    local : whether it is one of the user's own, and not of the ledger
     """
 
     folder: Path
@@ -81,6 +82,7 @@ class RadiiRecord:
     created: datetime
     wall_seconds: float
     points: pd.DataFrame
+    local: bool = True
 
     @property
     def counted(self) -> NDArray[np.float64]:
@@ -106,13 +108,16 @@ class BoundaryRecord:
 AnyRecord = TypeVar("AnyRecord", RadiiRecord, BoundaryRecord)
 
 
-def read_radii_records(runs: Path, warn: Callable[[str], None], *, allow_old: bool = False) -> list[RadiiRecord]:
+def read_radii_records(
+    runs: Path, warn: Callable[[str], None], *, allow_old: bool = False, local: bool = True
+) -> list[RadiiRecord]:
     """Every sound record under ``runs/radii``, sorted by folder name.
 
     ``warn`` is called once per record that is left out: a damaged one, or, unless ``allow_old``, one of an older
-    version of the code.
+    version of the code. ``local`` says whether ``runs`` are the user's own, and not the ledger.
     """
-    return _read_all(runs / "radii", read_radii_record, warn, allow_old)
+    records = _read_all(runs / "radii", read_radii_record, warn, allow_old)
+    return [replace(record, local=local) for record in records]
 
 
 def read_boundary_records(runs: Path, warn: Callable[[str], None], *, allow_old: bool = False) -> list[BoundaryRecord]:
@@ -142,7 +147,7 @@ def read_radii_record(folder: Path) -> RadiiRecord:
     check_subset(points, n_test, n_eval, seed)
     key = _section(record, "key")
     proofs, versions = needs_proof(key), outdated(key)
-    if holds.proof is not None and not versions:
+    if holds.proof is not None and not versions and holds.proof not in left_out(folder):
         check_attained(points, folder / holds.proof)
     return RadiiRecord(
         folder=folder,

@@ -5,7 +5,7 @@ For tables with one kind of error; `arml.reports.bands` draws those with several
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,19 @@ from arml.reports.style import (
 from arml.reports.tables import has_paper_numbers, printed_errors
 
 
-def write_curves(chosen: Chosen, spec: TableSpec, folder: Path) -> list[Path]:
+def write_curves(chosen: Chosen, spec: TableSpec, folder: Path, without: Collection[str] = ()) -> list[Path]:
     """One figure per dataset, ``robust_error_<dataset>``, and one of all of them, ``robust_error_all`` (PDF and PNG).
 
-    The combined figure is left out where there is only one dataset. Returns the files written.
+    The combined figure is left out where there is only one dataset, and where datasets are to be done without.
+    Returns the files written.
     """
-    datasets = [name for name in spec.datasets if any(cell[0] == name for cell in chosen)]
+    datasets = [name for name in spec.datasets if name not in without and any(cell[0] == name for cell in chosen)]
     written = []
     for dataset in datasets:
         with paper_style():
             figure = curves_figure([dataset], chosen, spec)
         written += save(figure, folder / f"robust_error_{dataset}")
-    if len(datasets) > 1:
+    if len(datasets) > 1 and not without:
         with paper_style():
             figure = curves_figure(datasets, chosen, spec)
         written += save(figure, folder / "robust_error_all")

@@ -181,12 +181,13 @@ TABLES: Mapping[str, TableSpec] = MappingProxyType({spec.name: spec for spec in 
 def choose_records(records: Sequence[RadiiRecord], spec: TableSpec) -> tuple[Chosen, list[str]]:
     """One record per (dataset, method, kind) of the table, and what a reader should know about the choice.
 
-    Of several fitting records those of the code at hand come first, of these those that evaluated the most points, then
-    those whose attack took the most steps or whose search was allowed the most nodes, those with proofs, and those
-    fitted on the most points. When they were made decides nothing: where several are left their numbers must be the
-    same. The kinds of one dataset and method are only put beside each other where they were measured under one metric:
-    that of the first kind that has a record. Returns the chosen records in the table's order and one note for each
-    ambiguous cell, and for each that has records but none with the table's settings.
+    The kinds of one dataset and method are only put beside each other where they were measured under one metric: of
+    several metrics that with the most kinds is taken. Of several fitting records those of the code at hand come first,
+    of these those that evaluated the most points, then those whose attack took the most steps or whose search was
+    allowed the most nodes, those with proofs, those fitted on the most points, and the user's own before the ledger's.
+    When they were made decides nothing: where several are left their numbers must be the same. Returns the chosen
+    records in the table's order and one note for each ambiguous cell, for each of the user's own that is not what the
+    ledger has, and for each that has records but none with the table's settings.
 
     Raises
     ------
@@ -194,40 +195,103 @@ def choose_records(records: Sequence[RadiiRecord], spec: TableSpec) -> tuple[Cho
         If records that are equally good for a cell have different numbers; it names two of them.
     """
     chosen: Chosen = {}
-    notes = []
+    notes: list[str] = []
     for dataset in spec.datasets:
         for method in spec.methods:
-            first: RadiiRecord | None = None
-            for kind in spec.kinds:
-                wanted = (dataset, method, kind.evaluation)
-                mine = [record for record in records if (record.dataset, record.method, record.evaluation) == wanted]
-                taken, note = _choose(mine, spec, kind, first)
-                if taken is not None:
-                    chosen[dataset, method, kind.name] = taken
-                    first = first or taken
-                if note:
-                    notes.append(f"{dataset}/{method}: {note}" if len(spec.kinds) == 1 else
-                                 f"{dataset}/{method}, {kind.name}: {note}")  # fmt: skip
+            mine = [record for record in records if (record.dataset, record.method) == (dataset, method)]
+            choices = [_choice([r for r in mine if _measured_on(r) == group], spec) for group in _groups(mine)]
+            if not choices:
+                continue
+            best = _best_choice(choices, spec)
+            chosen |= {(dataset, method, kind): record for kind, record in best.taken.items()}
+            notes += _notes(f"{dataset}/{method}", best, choices, mine, spec)
     return chosen, notes
 
 
-def _choose(
-    mine: Sequence[RadiiRecord], spec: TableSpec, kind: Kind, first: RadiiRecord | None
-) -> tuple[RadiiRecord | None, str]:
-    wrong = [spec.mismatch(record, kind) or _other_metric(record, first) for record in mine]
+@dataclass(frozen=True)
+class _Choice:
+    """The records taken for one row of a table, by kind, all measured with one metric on the same data.
 
+    ``fitting`` are all that would do, by kind.
+    """
+
+    taken: Mapping[str, RadiiRecord]
+    fitting: Mapping[str, Sequence[RadiiRecord]]
+
+    def worth(self, spec: TableSpec) -> tuple[object, ...]:
+        """More kinds first, and the table's first ones; then newer code, more points, and the user's own records."""
+        records = self.taken.values()
+        return (
+            len(records),
+            [kind.name in self.taken for kind in spec.kinds],
+            sum(not record.outdated for record in records),
+            sum(len(record.points) for record in records),
+            sum(points_fitted(record) for record in records),
+            sum(record.local for record in records),
+        )
+
+
+def _best_choice(choices: Sequence[_Choice], spec: TableSpec) -> _Choice:
+    """The choice of most worth; two of the same are records of one cell that disagree, for their metrics do."""
+    most = max(choice.worth(spec) for choice in choices)
+    best = [choice for choice in choices if choice.worth(spec) == most]
+    for kind in best[0].taken if len(best) > 1 else ():
+        best_record([choice.taken[kind] for choice in best], lambda _: ())
+    return best[0]
+
+
+def _measured_on(record: RadiiRecord) -> tuple[str, str]:
+    return record.metric_digest, record.dataset_digest
+
+
+def _groups(records: Sequence[RadiiRecord]) -> list[tuple[str, str]]:
+    return sorted({_measured_on(record) for record in records})
+
+
+def _choice(records: Sequence[RadiiRecord], spec: TableSpec) -> _Choice:
+    fitting = {
+        kind.name: [r for r in records if r.evaluation == kind.evaluation and spec.mismatch(r, kind) is None]
+        for kind in spec.kinds
+    }
+    taken = {name: _taken(found, spec.kind(name)) for name, found in fitting.items() if found}
+    return _Choice(taken, fitting)
+
+
+def _taken(fitting: Sequence[RadiiRecord], kind: Kind) -> RadiiRecord:
     def preference(record: RadiiRecord) -> tuple[object, ...]:
         steps = kind.steps if record.steps is None else record.steps
-        return not record.outdated, len(record.points), steps or 0, *effort(record)
+        return not record.outdated, len(record.points), steps or 0, *effort(record), record.local
 
-    fitting = [record for record, reason in zip(mine, wrong, strict=True) if reason is None]
-    if len(fitting) > 1:
-        taken = best_record(fitting, preference)
-        return taken, f"{len(fitting)} records fit {spec.name}; took {taken.folder.name}"
-    if mine and not fitting:
-        reasons = "; ".join(f"{record.folder.name} has {reason}" for record, reason in zip(mine, wrong, strict=True))
-        return None, f"no record with the settings of {spec.name}: {reasons}"
-    return (fitting[0] if fitting else None), ""
+    return best_record(fitting, preference)
+
+
+def _notes(
+    row: str, best: _Choice, choices: Sequence[_Choice], mine: Sequence[RadiiRecord], spec: TableSpec
+) -> list[str]:
+    """What a reader should know about the choice for one row of the table."""
+    notes = []
+    for kind in spec.kinds:
+        name = row if len(spec.kinds) == 1 else f"{row}, {kind.name}"
+        fitting = [record for choice in choices for record in choice.fitting[kind.name]]
+        taken = best.taken.get(kind.name)
+        if taken is not None and len({record.folder.name for record in fitting}) > 1:
+            notes.append(f"{name}: {len(fitting)} records fit {spec.name}; took {taken.folder.name}")
+        if taken is not None and taken.local:
+            for other in fitting:
+                difference = "" if other.local or effort(other) != effort(taken) else _difference(taken, other)
+                if difference:
+                    notes.append(f"{name}: {taken.folder.name} is not what the ledger has: {difference}")
+        if taken is None and fitting:
+            other = next(iter(best.taken.values()))
+            notes.append(
+                f"{name}: left out {fitting[0].folder.name}: measured with another metric or on other data than "
+                f"{other.folder.name}, whose numbers it would stand beside"
+            )
+        wrong = [record for record in mine if record.evaluation == kind.evaluation]
+        if not fitting and wrong:
+            reasons = "; ".join(f"{record.folder.name} has {spec.mismatch(record, kind)}" for record in wrong)
+            notes.append(f"{name}: no record with the settings of {spec.name}: {reasons}")
+    return notes
 
 
 def best_record(records: Sequence[RadiiRecord], preference: Callable[[RadiiRecord], tuple[object, ...]]) -> RadiiRecord:
@@ -271,13 +335,6 @@ def _difference(one: RadiiRecord, other: RadiiRecord) -> str:
             i, point = rows[0], one.points["index"].iloc[rows[0]]
             return f"{name} of test point {point} is {mine[i]} in the first, {theirs[i]} in the second"
     return ""
-
-
-def _other_metric(record: RadiiRecord, first: RadiiRecord | None) -> str | None:
-    if first is None or (record.metric_digest, record.dataset_digest) == (first.metric_digest, first.dataset_digest):
-        return None
-    what = "metric" if record.metric_digest != first.metric_digest else "data"
-    return f"another {what} than {first.folder.name}, whose numbers it would stand beside"
 
 
 def points_fitted(record: RadiiRecord) -> int:

@@ -80,5 +80,8 @@ def summary(table: pd.DataFrame, spec: TableSpec) -> str:
             for method, rows in block.groupby("method", sort=False):
                 errors = dict(zip(rows["radius"], rows["error"], strict=True))
                 name = METHOD_LABELS.get(str(method), str(method))
-                lines.append(f"  {name:<{width - 2}}" + "".join(f"{errors[radius]:>8.3f}" for radius in radii))
+                lines.append(
+                    f"  {name:<{width - 2}}"
+                    + "".join(f"{errors[radius]:>8.3f}" if radius in errors else f"{'—':>8}" for radius in radii)
+                )
     return "\n".join(lines)

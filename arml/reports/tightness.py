@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from arml.radii import Status
-from arml.records.files import write_text
+from arml.records.files import parse_csv, write_text
 from arml.records.reader import RadiiRecord
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS
 from arml.reports.selection import TABLE2, best_record, effort
@@ -37,6 +37,8 @@ COLUMNS = (
     "certified", "local_search", "boundary", "boundary_points",
 )  # fmt: skip
 _KINDS = {kind.evaluation: kind for kind in TABLE2.kinds}
+_TYPES: dict[str, type] = dict.fromkeys(COLUMNS[5:], float)
+_TYPES |= dict.fromkeys(("k", "n_correct", "max_nodes", "boundary_points"), int) | {"exact": float}
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -129,20 +131,50 @@ def tightness_markdown(table: pd.DataFrame, remarks: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_tightness(records: Sequence[RadiiRecord], out: Path, parts: Sequence[str]) -> list[Path]:
-    """Write ``tables/exact_knn.{csv,md}`` and ``figures/exact_knn.{pdf,png}``; nothing where there are no records."""
+def write_tightness(
+    records: Sequence[RadiiRecord], out: Path, parts: Sequence[str], ledger: Path | None = None
+) -> list[Path]:
+    """Write ``tables/exact_knn.{csv,md}`` and ``figures/exact_knn.{pdf,png}``; nothing where there are no records.
+
+    Rows that the ledger has from before records were kept (``earlier/exact_knn.csv``) stand in the tables; while there
+    are any the figure is not drawn, for it would lack them.
+    """
     compared = comparisons(records)
     written: list[Path] = []
-    if compared and "tables" in parts:
-        table = tightness_table(compared)
+    table, gone = _with_earlier(tightness_table(compared), ledger)
+    if len(table) and "tables" in parts:
         written.append(write_text(out / "tables" / "exact_knn.csv", table.to_csv(index=False, lineterminator="\n")))
-        written.append(write_text(out / "tables" / "exact_knn.md", tightness_markdown(table, _remarks(compared))))
-    shown = [item for item in compared if item.ratios]
+        written.append(
+            write_text(out / "tables" / "exact_knn.md", tightness_markdown(table, [*_remarks(compared), *gone]))
+        )
+    shown = [] if gone else [item for item in compared if item.ratios]
     if shown and "figures" in parts:
         with paper_style():
             figure = tightness_figure(shown)
         written += save(figure, out / "figures" / "exact_knn")
     return written
+
+
+def _with_earlier(table: pd.DataFrame, ledger: Path | None) -> tuple[pd.DataFrame, list[str]]:
+    """The table with the ledger's earlier rows of cells that it lacks, in order, and what must be said of these."""
+    path = None if ledger is None else ledger / "earlier" / "exact_knn.csv"
+    if path is None or not path.is_file():
+        return table, []
+    earlier = parse_csv(path.read_text(encoding="utf-8"), _TYPES)
+    cell = ["dataset", "method", "k"]
+    known = set(table[cell].itertuples(index=False, name=None))
+    missing = earlier[[row not in known for row in earlier[cell].itertuples(index=False, name=None)]]
+    if missing.empty:
+        return table, []
+    whole = pd.concat([table, missing], ignore_index=True) if len(table) else missing
+    places = [whole["dataset"].map(lambda name: _place(DATASET_LABELS, name)),
+              whole["method"].map(lambda name: _place(METHOD_LABELS, name))]  # fmt: skip
+    whole = whole.assign(_d=places[0], _m=places[1]).sort_values(["_d", "_m", "k"], kind="stable")[list(COLUMNS)]
+    names = ", ".join(
+        f"{DATASET_LABELS.get(dataset, dataset)} {METHOD_LABELS.get(method, method)} K = {k}"
+        for dataset, method, k in missing[cell].itertuples(index=False, name=None)
+    )
+    return whole.reset_index(drop=True), [f"Computed before records were kept, and not rechecked since: {names}."]
 
 
 def _remarks(compared: Sequence[Comparison]) -> list[str]:

@@ -187,11 +187,11 @@ def test_another_kind_of_proof_or_data_than_claimed_is_refused(result, path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("n_neighbors", 2, "not one for K = 2"),
+        ("n_neighbors", 2, "K = 2, which is not"),
         ("n_neighbors", 10**6 + 1, "K = 1000001"),
         ("event", "luck", "unknown event 'luck'"),
-        ("norm", 1.0, "no proofs for the norm 1.0"),
-        ("box", [1.0, 0.0], "the box .* is empty"),
+        ("norm", 1.0, "the norm 1.0; there are"),
+        ("box", [1.0, 0.0], "box .* is empty"),
         ("X", "0" * 64, "the digest of X is another"),
     ],
 )

@@ -50,11 +50,13 @@ def test_fields_that_are_missing_or_too_many_are_refused():
 @pytest.mark.parametrize(
     ("entries", "changes", "message"),
     [
-        (False, {"n_neighbors": 2}, "not one for K = 2"), (False, {"n_neighbors": 0}, "not one for K = 0"),
-        (False, {"n_neighbors": -1}, "not one for K = -1"), (True, {}, "not one for K = 3"),
-        (False, {"n_neighbors": True}, "not one for K = True"), (False, {"n_neighbors": 3.0}, "not one for K = 3.0"),
-        (False, {"event": "loss"}, "unknown event 'loss'"), (False, {"norm": 1.0}, "no proofs for the norm 1.0"),
-        (False, {"box": (2.0, 1.0)}, "is empty"), (False, {"box": (np.nan, 1.0)}, "is empty"),
+        (False, {"n_neighbors": 2}, "K = 2, which is not"), (False, {"n_neighbors": 0}, "K = 0, which is not"),
+        (False, {"n_neighbors": -1}, "K = -1, which is not"), (True, {}, "is one for K = 1, not for K = 3"),
+        (False, {"n_neighbors": True}, "K = True, which"), (False, {"n_neighbors": 3.0}, "K = 3.0, which"),
+        (False, {"event": "loss"}, "unknown event 'loss'"), (False, {"norm": 1.0}, "the norm 1.0; there are"),
+        (False, {"box": (2.0, 1.0)}, "is empty"), (False, {"box": (np.nan, 1.0)}, "not a pair"),
+        (False, {"box": ("a", "b")}, "not a pair"), (False, {"box": None}, "not a pair"),
+        (False, {"norm": "2"}, "the norm '2'"), (False, {"X": None}, "X is not text"),
         (False, {"box": (np.inf, np.inf)}, "is empty"), (False, {"box": (-np.inf, -np.inf)}, "is empty"),
     ],
 )  # fmt: skip
