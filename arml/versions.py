@@ -6,7 +6,7 @@ import of a stage, so that reading records needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 #: Version of each stage, by the name under which records keep it.
@@ -29,19 +29,6 @@ VERSIONS: Mapping[str, int] = MappingProxyType(
     }
 )
 
-#: The stages whose numbers enter an evaluation's, besides dataset and metric.
-STAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "exact_1nn": ("certify.one_nn",),
-        "exact_knn": ("certify.knn_bound", "attacks.local_search", "certify.knn_exact"),
-        "certified_knn": ("certify.knn_bound",),
-        "local_search": ("certify.knn_bound", "attacks.local_search"),
-        "boundary": ("certify.knn_bound", "attacks.decision_based"),
-        "hopskipjump": ("certify.knn_bound", "attacks.decision_based"),
-        "boundary_grid": ("evaluations.grid",),
-    }
-)
-
 
 def metric_versions(method: str) -> dict[str, int]:
     """Versions of what a metric learned by ``method`` comes from; a metric of the user's own needs no learner."""
@@ -53,6 +40,9 @@ def metric_versions(method: str) -> dict[str, int]:
     return {name: VERSIONS[name] for name in names}
 
 
-def record_versions(method: str, evaluation: str) -> dict[str, int]:
-    """Versions of everything that an evaluation under a metric comes from; KeyError for an unknown evaluation."""
-    return metric_versions(method) | {name: VERSIONS[name] for name in STAGES[evaluation]}
+def record_versions(method: str, stages: Iterable[str]) -> dict[str, int]:
+    """Versions of everything that an evaluation under a metric comes from, whose own numbers ``stages`` make.
+
+    KeyError for an unknown stage.
+    """
+    return metric_versions(method) | {name: VERSIONS[name] for name in stages}

@@ -64,6 +64,12 @@ def test_no_module_of_reports_loads_torch_or_a_stage() -> None:
     assert not modules_after("import " + ", ".join(modules)) & {"torch", "sklearn", "numba", "hydra", "omegaconf"}
 
 
+def test_a_request_is_read_without_loading_what_computes() -> None:
+    """A wrong one is turned down at once; the families are read with every request."""
+    statement = "import arml.experiments.app, arml.experiments.families"
+    assert not modules_after(statement) & {"torch", "sklearn", "numba", "pandas", "foolbox"}
+
+
 def test_no_module_imports_through_the_public_face() -> None:
     """`from arml import load_dataset` inside the package would slip past the import rules, which see only `arml`."""
     found = [

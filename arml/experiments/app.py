@@ -18,9 +18,10 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from arml.experiments.checks import checked
-from arml.experiments.config import RunConfig, register
+from arml.experiments.config import RunConfig
 from arml.experiments.errors import UsageError
 from arml.experiments.overrides import CONFIG_NAME, jobs, narrowed, quoted_paths
+from arml.experiments.schemas import register
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 

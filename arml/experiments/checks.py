@@ -10,17 +10,10 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from arml.experiments.config import (
-    EVALUATION_SCHEMAS,
-    METHOD_SCHEMAS,
-    BoundaryGridConfig,
-    Exact1NNConfig,
-    FromFileConfig,
-    HopSkipJumpConfig,
-    Rule,
-    RunConfig,
-)
+from arml.experiments.config import METHOD_SCHEMAS, FromFileConfig, RunConfig
 from arml.experiments.errors import UsageError, suggestion
+from arml.experiments.families import EVALUATIONS
+from arml.experiments.rules import Rule
 
 
 def checked(composed: DictConfig) -> RunConfig:
@@ -70,26 +63,16 @@ def _check_names(config: RunConfig) -> None:
     """A name that does not fit its section was changed by hand; the section's parameters would be another's."""
     if METHOD_SCHEMAS.get(config.method.name) is not type(config.method):
         raise UsageError(f"method.name={config.method.name}: choose a method with method=NAME, not by its name alone")
-    if EVALUATION_SCHEMAS.get(config.evaluation.name) is not type(config.evaluation):
+    evaluation = EVALUATIONS.get(config.evaluation.name)
+    if evaluation is None or evaluation.schema is not type(config.evaluation):
         name = config.evaluation.name
         raise UsageError(f"evaluation.name={name}: choose an evaluation with evaluation=NAME, not by its name alone")
 
 
 def _check_evaluation(config: RunConfig) -> None:
+    """What the evaluation itself asks of a configuration, and its kind, which nobody else chooses."""
     evaluation = config.evaluation
-    if isinstance(evaluation, Exact1NNConfig) and config.k != 1:
-        raise UsageError(
-            f"k={config.k}: evaluation=exact_1nn is exact for one neighbour only; use evaluation=exact_knn, or k=1"
-        )
-    if config.evaluation.name == "exact_knn" and config.k == 1:
-        raise UsageError("k=1: evaluation=exact_knn is for more neighbours; evaluation=exact_1nn is exact and faster")
-    if isinstance(evaluation, BoundaryGridConfig) and config.dataset.name != "toy":
-        raise UsageError(
-            f"dataset={config.dataset.name}: evaluation=boundary_grid draws a plane and needs a dataset with two "
-            "features. Valid: toy"
-        )
-    if isinstance(evaluation, HopSkipJumpConfig) and list(evaluation.box) != [0.0, 1.0]:
-        raise UsageError(f"evaluation.box={evaluation.box}: hopskipjump works in [0, 1] only; use evaluation=boundary")
+    EVALUATIONS[evaluation.name].check(config)
     kind = type(evaluation)().kind
     if evaluation.kind != kind:
         raise UsageError(f"evaluation.kind={evaluation.kind}: the kind of {evaluation.name} is {kind}; leave it out")

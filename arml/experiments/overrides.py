@@ -23,8 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from arml.experiments.checks import checked
-from arml.experiments.config import RunConfig, register
+from arml.experiments.config import RunConfig
 from arml.experiments.errors import UsageError, suggestion, unknown
+from arml.experiments.schemas import register
 
 CONFIG_NAME = "run"
 #: A value that names several: one of Hydra's functions.

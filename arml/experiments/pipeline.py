@@ -2,16 +2,16 @@
 
 What enters a record's id
 -------------------------
-Dataset and metric with their digests, the method with its parameters, the seed, the evaluation with its settings, and
-the version of each stage used (`arml.versions`). The key determines whatever the reports believe of a record, so that a
-section that was edited contradicts it. Not in it: device, threads, output and data folders, which must not change a
-number; the grid of radii, which is only a choice of thresholds to report (a record found under another grid keeps the
-one it was made with); the path of a user's metric, whose content counts instead.
+Dataset and metric with their digests, the method with its parameters, the seed, the evaluation with its settings, what
+the record holds (`arml.records.contents`), and the version of each stage used (`arml.versions`). The key determines
+whatever the reports believe of a record, so that a section that was edited contradicts it. Not in it: device, threads,
+output and data folders, which must not change a number; the grid of radii, which is only a choice of thresholds to
+report (a record found under another grid keeps the one it was made with); the path of a user's metric, whose content
+counts instead.
 """
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,12 +25,15 @@ from threadpoolctl import threadpool_limits
 from arml.datasets import Dataset, load_dataset
 from arml.devices import resolve_device
 from arml.experiments.config import FromFileConfig, RunConfig, parameters
-from arml.experiments.evaluations import EVALUATIONS, Inputs
+from arml.experiments.families import EVALUATIONS
+from arml.experiments.families.base import Inputs
 from arml.experiments.progress import say
 from arml.experiments.provenance import code_at_start, provenance
 from arml.geometry import as_mahalanobis
 from arml.learners import StoredMetric, load_metric, make_learner, save_metric
+from arml.records.contents import Contents
 from arml.records.integrity import FIT_FIELDS
+from arml.records.points import read_points
 from arml.records.store import Address, Record, Store
 from arml.versions import metric_versions, record_versions
 from arml.warmup import warm_up
@@ -98,7 +101,8 @@ def evaluation_address(config: RunConfig, dataset: Mapping[str, object], metric:
         "metric_digest": metric["digest"],
         "metric": {"id": metric["id"], "fit": fit},
         "evaluation": {"name": config.evaluation.name, **evaluation.settings(config)},
-        "versions": record_versions(config.method.name, config.evaluation.name),
+        "holds": evaluation.contents(config).described(),
+        "versions": record_versions(config.method.name, evaluation.versions),
     }
     label = f"{config.dataset.name}-{config.method.name}"
     if evaluation.stage != "boundary":
@@ -181,7 +185,7 @@ def _evaluation(
     config: RunConfig, data: Dataset, metric: StoredMetric, metric_record: Record, store: Store, device: str
 ) -> Record:
     evaluation = EVALUATIONS[config.evaluation.name]
-    dataset = _dataset_section(data)
+    dataset, holds = _dataset_section(data), evaluation.contents(config)
     learned = {
         "digest": metric.digest,
         "id": metric_record.content["id"],
@@ -192,7 +196,7 @@ def _evaluation(
         """Carry out the evaluation into ``folder``; returns the rest of the record's description."""
         # What is compiled once is not part of the time.
         warmup = warm_up()
-        inputs = Inputs(config, data, metric, device)
+        inputs = Inputs(config, holds, data, metric, device)
         started = time.monotonic()
         evaluation.compute(inputs, folder)
         seconds = time.monotonic() - started
@@ -205,6 +209,7 @@ def _evaluation(
                 "radii": config.grid,
                 **evaluation.settings(config),
             },
+            "holds": holds.described(),
             "provenance": provenance(
                 code=code_at_start(),
                 device=device,
@@ -233,16 +238,13 @@ def _method_section(config: RunConfig) -> dict[str, object]:
 
 
 def _errors(record: Record, grid: list[float]) -> tuple[float | None, dict[float, float]]:
-    """Clean error and error at each radius of ``grid``, read back from the record's points."""
-    path = record.folder / "points.csv"
-    if not path.exists():
+    """Clean error and error at each radius of ``grid``, read back from the record's points; None without points."""
+    holds = Contents.read(record.content["holds"])
+    if holds.unit != "point":
         return None, {}
-    with path.open(newline="", encoding="utf-8") as file:
-        points = list(csv.DictReader(file))
-    # An attack's errors count the points it broke, all others those that are not proven robust.
-    column = "upper" if "majority" in points[0] else "lower"
-    radii = np.array([float(point[column]) for point in points])
-    wrong = np.array([point["label"] != point["prediction"] for point in points])
+    points = read_points(record.folder / "points.csv", holds)
+    radii = points[holds.counted].to_numpy()
+    wrong = (points["label"] != points["prediction"]).to_numpy()
     return float(wrong.mean()), {radius: float((radii <= radius).mean()) for radius in grid}
 
 

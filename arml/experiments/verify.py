@@ -22,8 +22,7 @@ from arml.learners import StoredMetric, load_metric
 from arml.neighbors import MahalanobisKNN
 from arml.proofs import Claim, EntryProof, Proof, TreeProof
 from arml.radii import RadiusBounds
-from arml.records.format import PROOF_FILE, DamagedRecordError, canonical_json, left_out, read_arrays
-from arml.records.integrity import needs_proof
+from arml.records.format import DamagedRecordError, canonical_json, left_out, read_arrays
 from arml.records.points import check_attained
 from arml.records.reader import RadiiRecord, read_radii_record
 from arml.records.store import read_record
@@ -96,21 +95,22 @@ class Checker:
         record = read_radii_record(folder)
         content = json.loads((folder / "record.json").read_text(encoding="utf-8"))  # as it was just checked
         key = content["key"]
-        if not needs_proof(key):
+        proof_file = record.holds.proof
+        if proof_file is None:
             return Checked(folder, Verdict.UNPROVEN, remedy=proving_command(key))
-        if PROOF_FILE in left_out(folder):
+        if proof_file in left_out(folder):
             raise UncheckableRecordError(f"the ledger does without its proof; run it again: {proving_command(key)}")
         data = self._dataset(record, content["dataset"])
         metric = find_metric(folder, content)
-        arrays = read_arrays(folder / PROOF_FILE)
+        arrays = read_arrays(folder / proof_file)
         if "claim" not in arrays:
             if not record.outdated:
-                raise DamagedRecordError(f"{PROOF_FILE} names no claim")
+                raise DamagedRecordError(f"{proof_file} names no claim")
             raise UncheckableRecordError(
                 f"made by an older version of the code ({record.outdated}); run it again: {proving_command(key)}"
             )
         if record.outdated:
-            check_attained(record.points, folder / PROOF_FILE)  # which the reader leaves out for these
+            check_attained(record.points, folder / proof_file)  # which the reader leaves out for these
         index = record.points["index"].to_numpy()
         labels = data.y_test[index]
         if not np.array_equal(record.points["label"].to_numpy(), labels):
@@ -185,12 +185,12 @@ def _bounds(record: RadiiRecord, arrays: Mapping[str, NDArray[np.generic]]) -> R
     """The bounds that points.csv claims, with perturbations and proof from the arrays beside it."""
     claim = arrays["claim"]
     if claim.ndim != 0 or claim.dtype.kind != "U":
-        raise DamagedRecordError(f"the claim in {PROOF_FILE} is not one string")
+        raise DamagedRecordError(f"the claim in {record.holds.proof} is not one string")
     kind: type[Proof] = EntryProof if record.evaluation == "exact_1nn" else TreeProof
     try:
         proof = kind.from_arrays(Claim.from_text(str(claim)), arrays)
     except ValueError as error:
-        raise DamagedRecordError(f"{PROOF_FILE} holds no proof: {error}") from error
+        raise DamagedRecordError(f"{record.holds.proof} holds no proof: {error}") from error
     points = record.points
     return RadiusBounds(
         points["lower"].to_numpy(dtype=np.float64),

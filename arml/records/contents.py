@@ -30,7 +30,8 @@ class Contents:
     ----------
     unit : one of `UNITS`
     claim : one of `CLAIMS`
-    columns : of ``points.csv``, in their order, each with its type, a key of `TYPES`; empty where there is none
+    columns : of ``points.csv``, in their order, each with its type, a key of `TYPES`; empty where there is none. Where
+        a row is a point it has those of `POINT`, and one that counts
     counts : the column of radii: a point is lost at every radius from its own on; None where there is none
     proof : name of the file with the proof of what is claimed, or None
     alpha : probability of error of a probabilistic claim, else None
@@ -52,6 +53,21 @@ class Contents:
             raise ValueError(f"the column that counts, {self.counts!r}, must be one of floats")
         if (self.alpha is not None) != (self.claim == "probabilistic"):
             raise ValueError("a probabilistic claim, and no other, has an alpha")
+        if self.unit == "point" and not (POINT.items() <= dict(self.columns).items() and self.counts):
+            raise ValueError(f"a point has the columns {', '.join(POINT)}, and one that counts")
+
+    @property
+    def counted(self) -> str:
+        """The column that counts.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if self.counts is None:
+            raise ValueError(f"of a record of a {self.unit}, no column counts")
+        return self.counts
 
     def described(self) -> dict[str, object]:
         """As it stands in a record's key and its section ``holds``."""
@@ -85,6 +101,8 @@ class Contents:
         return made
 
 
+#: Columns of whatever is about test points: a row of the test part, its label, the predicted one, and the status.
+POINT: Mapping[str, str] = MappingProxyType({"index": "int", "label": "int", "prediction": "int", "status": "text"})
 #: Columns of radii: a test point's row, label, predicted label, bounds and status.
 BOUNDS: Mapping[str, str] = MappingProxyType(
     {"index": "int", "label": "int", "prediction": "int", "lower": "float", "upper": "float", "status": "text"}

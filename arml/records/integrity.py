@@ -1,9 +1,10 @@
 """What every reader of a record checks before it believes a word of it.
 
-A record's id is the hash of its *key*. The key holds everything the numbers depend on; what the record says in its
-readable sections (dataset, method, metric, evaluation) must be what the key says, or it is refused. What no hash covers
-is only where and when it was made (``provenance``), the grid of radii that was to be reported, and what a learner
-said about its fit beyond `FIT_FIELDS`.
+A record's id is the hash of its *key*. The key holds everything the numbers depend on, and says what the record holds
+(`arml.records.contents`); what the record says in its readable sections (dataset, method, metric, evaluation, holds)
+must be what the key says, or it is refused. Nothing here depends on which evaluation it was. What no hash covers is
+only where and when it was made (``provenance``), the grid of radii that was to be reported, and what a learner said
+about its fit beyond `FIT_FIELDS`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from arml.records.format import PROOF_FILE, DamagedRecordError, canonical_json
-from arml.versions import STAGES, record_versions
+from arml import versions
+from arml.records.contents import Contents
+from arml.records.format import DamagedRecordError, canonical_json
 
 #: What the reports believe of a fit.
 FIT_FIELDS = ("n_fit_samples", "n_iter", "converged")
 #: Fields of the evaluation section that are no settings: thresholds to report, which change no radius.
 _PRESENTATION = ("radii",)
-#: Fields that older records of grids have, where no test points are evaluated.
-_NOT_OF_GRIDS = ("n_eval", "seed")
-#: Evaluations that leave a proof wherever their key does not say otherwise.
-_PROVES = "exact_1nn"
-_MAY_PROVE = "exact_knn"
 
 
 def check_sections(content: Mapping[str, Any]) -> None:
@@ -36,24 +33,23 @@ def check_sections(content: Mapping[str, Any]) -> None:
     key = content["key"]
     if content.get("stage") != key.get("stage"):
         raise DamagedRecordError(f"its stage is {content.get('stage')!r}, the stage in its key {key.get('stage')!r}")
-    _agree("dataset", _object(content, "dataset"), _object(key, "dataset"))
+    learned = content["stage"] == "metrics"
+    # The size of the dataset, from which the evaluation subset follows, is in the key of an evaluation alone.
+    _agree("dataset", _object(content, "dataset"), _object(key, "dataset"), exhaustive=not learned)
     method = dict(_object(content, "method"))
     _agree("method", method, {**_object(key, "method"), "random_state": key.get("seed")})
-    if content["stage"] == "metrics":
+    if learned:
         return
-    metric = _object(content, "metric")
-    believed = {"digest": key.get("metric_digest")}
-    if "metric" in key:  # records from before this lack it; they are older ones, and marked where they are shown
-        believed |= {name: value for name, value in _object(key, "metric").items() if name != "fit"}
-        report = metric.get("fit_report") or {}
-        _agree("metric.fit_report", {name: report.get(name) for name in FIT_FIELDS}, _object(key["metric"], "fit"))
+    metric, named = _object(content, "metric"), _object(key, "metric")
+    believed = {"digest": key.get("metric_digest"), "id": named.get("id")}
+    report = metric.get("fit_report") or {}
+    _agree("metric.fit_report", {name: report.get(name) for name in FIT_FIELDS}, _object(named, "fit"))
     _agree("metric", {name: metric.get(name) for name in believed}, believed)
     evaluation = _object(content, "evaluation")
-    unhashed = _PRESENTATION if content["stage"] == "radii" else (*_PRESENTATION, *_NOT_OF_GRIDS)
-    asked = {name: value for name, value in evaluation.items() if name not in unhashed}
+    asked = {name: value for name, value in evaluation.items() if name not in _PRESENTATION}
     _agree("evaluation", asked, _object(key, "evaluation"), exhaustive=True)
-    if content["stage"] == "radii":
-        _check_files(content)
+    _agree("holds", _object(content, "holds"), _object(key, "holds"), exhaustive=True)
+    _check_files(content)
 
 
 def _agree(section: str, found: Mapping[str, Any], expected: Mapping[str, Any], *, exhaustive: bool = False) -> None:
@@ -77,36 +73,41 @@ def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def needs_proof(key: Mapping[str, Any]) -> bool:
-    """Whether a proof belongs to a record with this key."""
-    evaluation = key["evaluation"]
-    return evaluation["name"] == _PROVES or (evaluation["name"] == _MAY_PROVE and evaluation.get("proofs") is True)
+    """Whether a proof belongs to a record with this key.
+
+    Raises
+    ------
+    DamagedRecordError
+        If the key does not say what the record holds.
+    """
+    return Contents.read(key.get("holds")).proof is not None
 
 
 def _check_files(content: Mapping[str, Any]) -> None:
-    due = ["points.csv", *([PROOF_FILE] if needs_proof(content["key"]) else [])]
-    for name in due:
-        if name not in content["files"]:
-            what = "a proof belongs to it, but " if name == PROOF_FILE else ""
-            raise DamagedRecordError(f"{what}{name} is not among the files it lists")
+    holds = Contents.read(content["key"]["holds"])
+    if holds.columns and "points.csv" not in content["files"]:
+        raise DamagedRecordError("points.csv is not among the files it lists")
+    if holds.proof is not None and holds.proof not in content["files"]:
+        raise DamagedRecordError(f"a proof belongs to it, but {holds.proof} is not among the files it lists")
 
 
 def outdated(key: Mapping[str, Any]) -> str:
     """Which versions of the code in a record's key are not those at hand, in words; empty where all are.
 
+    Which stages an evaluation comes from is its own affair; but none comes from less than its metric does.
+
     Raises
     ------
     DamagedRecordError
-        If the key names no versions, or an evaluation that does not exist.
+        If the key names no versions.
     """
-    made, method, evaluation = key.get("versions"), key["method"].get("name"), key["evaluation"].get("name")
-    if not isinstance(made, dict) or evaluation not in STAGES:
-        raise DamagedRecordError(f"its key names no versions, or the unknown evaluation {evaluation!r}")
-    now = record_versions(str(method), evaluation)
-    wrong = [
+    made = key.get("versions")
+    if not isinstance(made, dict) or not made:
+        raise DamagedRecordError("its key names no versions")
+    due = versions.metric_versions(str(key["method"].get("name")))
+    now = due | {name: versions.VERSIONS[name] for name in made if name in versions.VERSIONS}
+    return "; ".join(
         f"{name} {made.get(name, 'none')}, now {now.get(name, 'none')}"
-        for name in sorted({*made, *now})
+        for name in sorted({*made, *due})
         if made.get(name) != now.get(name) or type(made.get(name)) is not int
-    ]
-    if not wrong and ("metric" not in key or "n_test" not in key["dataset"]):
-        wrong = ["its key does not name the metric's record and the size of the dataset, as keys do now"]
-    return "; ".join(wrong)
+    )

@@ -1,22 +1,20 @@
-"""Reading ``points.csv``: a row per evaluated test point, of which none may be impossible."""
+"""``points.csv``: a row per evaluated test point, in the columns that the record says it has, none of it impossible."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from arml.radii import Status
+from arml.records.contents import TYPES, Contents
 from arml.records.files import parse_csv
 from arml.records.format import DamagedRecordError, file_bytes, read_arrays
 from arml.subset import evaluation_indices
-
-POINT_COLUMNS = ("index", "label", "prediction", "lower", "upper", "status")
-#: What an attack may add: the norm at which the own class lost its majority of the neighbours, and the queries spent.
-ATTACK_COLUMNS = ("majority", "queries")
-#: What a search adds: the size of its tree.
-SEARCH_COLUMNS = ("nodes",)
 
 # By how much a norm that was computed in another order may differ, relatively.
 _ROUNDING = 1e-9
@@ -24,12 +22,38 @@ _ROUNDING = 1e-9
 _LARGEST = 10**8
 
 _STATUSES = frozenset(status.value for status in Status)
-_POINT_TYPES: dict[str, type] = dict.fromkeys(("index", "label", "prediction", "queries", "nodes"), int)
-_POINT_TYPES |= dict.fromkeys(("lower", "upper", "majority"), float)
+# What is ordered, wherever both columns are there.
+_ORDERED = (("lower", "upper"), ("lower", "majority"), ("majority", "upper"))
+_COUNTED = ("queries", "nodes")
+# Kinds of NumPy's types that are written for each type of column.
+_KINDS = {"int": "iu", "float": "f", "text": "U"}
 
 
-def read_points(path: Path) -> pd.DataFrame:
-    """The points of a record, columns `POINT_COLUMNS` and what an attack or a search adds.
+def write_points(path: Path, holds: Contents, columns: Mapping[str, Sequence[object] | NDArray[np.generic]]) -> None:
+    """Write the (n,) ``columns`` of a record that holds ``holds``, in its order, every float to the last digit.
+
+    Raises
+    ------
+    ValueError
+        If they are not exactly those of ``holds``, are not equally long, or one is of another type.
+    """
+    if columns.keys() != holds.columns.keys():
+        raise ValueError(f"the record holds the columns {', '.join(holds.columns)}, not {', '.join(columns)}")
+    values = []
+    for name, kind in holds.columns.items():
+        array = np.asarray(columns[name])
+        if array.ndim != 1 or array.dtype.kind not in _KINDS[kind]:
+            raise ValueError(f"column {name} holds one {kind} a row, not {array.dtype} of shape {array.shape}")
+        values.append(array.tolist())
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(holds.columns)
+        # csv writes a float by its repr, which reads back to the same float.
+        rows.writerows(zip(*values, strict=True))
+
+
+def read_points(path: Path, holds: Contents) -> pd.DataFrame:
+    """The points of a record that holds ``holds``, a row each, with exactly its columns.
 
     Raises
     ------
@@ -37,13 +61,13 @@ def read_points(path: Path) -> pd.DataFrame:
         If the file cannot be read, has other columns or no points, or one of them is impossible.
     """
     try:
-        points = parse_csv(file_bytes(path).decode("utf-8"), _POINT_TYPES)
+        types = {name: TYPES[kind] for name, kind in holds.columns.items()}
+        points = parse_csv(file_bytes(path).decode("utf-8"), types)
     except (ValueError, OverflowError) as error:
         raise DamagedRecordError(f"points.csv cannot be read ({error})") from error
-    if tuple(points.columns) not in [POINT_COLUMNS + more for more in ((), ATTACK_COLUMNS, SEARCH_COLUMNS)]:
+    if list(points.columns) != list(holds.columns):
         raise DamagedRecordError(
-            f"points.csv has columns {', '.join(points.columns)}, not {', '.join(POINT_COLUMNS)}, "
-            f"with or without {', '.join(ATTACK_COLUMNS)} or {', '.join(SEARCH_COLUMNS)}"
+            f"points.csv has columns {', '.join(points.columns)}, the record says {', '.join(holds.columns)}"
         )
     if points.empty:
         raise DamagedRecordError("points.csv holds no points")
@@ -52,38 +76,46 @@ def read_points(path: Path) -> pd.DataFrame:
     unknown = sorted(set(points["status"]) - _STATUSES)
     if unknown:
         raise DamagedRecordError(f"points.csv has the unknown status {unknown[0]!r}")
-    _check_bounds(points)
+    _check_values(points, holds)
     return points
 
 
-def _check_bounds(points: pd.DataFrame) -> None:
-    attacked = "majority" in points
-    for low, high in (("lower", "upper"), *((("lower", "majority"), ("majority", "upper")) if attacked else ())):
-        small, large = points[low].to_numpy(), points[high].to_numpy()
-        # NaN fails both comparisons.
-        crossed = np.flatnonzero(~((small >= 0) & (small <= large)))
-        if crossed.size:
-            row = int(crossed[0])
-            raise DamagedRecordError(
-                f"points.csv: {low} {small[row]} and {high} {large[row]} in row {row + 2} are impossible"
-            )
+def _check_values(points: pd.DataFrame, holds: Contents) -> None:
+    for low, high in _ORDERED:
+        if low in points and high in points:
+            small, large = points[low].to_numpy(), points[high].to_numpy()
+            # NaN fails both comparisons.
+            crossed = np.flatnonzero(~((small >= 0) & (small <= large)))
+            if crossed.size:
+                row = int(crossed[0])
+                raise DamagedRecordError(
+                    f"points.csv: {low} {small[row]} and {high} {large[row]} in row {row + 2} are impossible"
+                )
+    radii = points[holds.counted].to_numpy()
+    below = np.flatnonzero(~(radii >= 0))
+    if below.size:
+        row = int(below[0])
+        raise DamagedRecordError(f"points.csv: {holds.counted} {radii[row]} in row {row + 2} is impossible")
     wrong = points[(points["status"] == Status.MISCLASSIFIED.value) | (points["prediction"] != points["label"])]
-    if (wrong["lower"] > 0).any() or (attacked and (wrong["upper"] > 0).any()):
+    if any((wrong[name] > 0).any() for name in {"lower", holds.counted} & {*points.columns}):
         raise DamagedRecordError("points.csv gives a misclassified point a radius above 0")
-    if attacked and (points["queries"] < 0).any():
-        raise DamagedRecordError("points.csv counts fewer than 0 queries")
+    for name in _COUNTED:
+        if name in points and (points[name] < 0).any():
+            raise DamagedRecordError(f"points.csv counts fewer than 0 {name}")
 
 
 def check_attained(points: pd.DataFrame, path: Path) -> None:
     """Each ``upper`` is the norm of the perturbation that ``path``, the file of the proof, holds for it.
 
-    This is no check of the proof; but it needs no data and takes milliseconds.
+    Points without that column need none. This is no check of the proof; but it needs no data and takes milliseconds.
 
     Raises
     ------
     DamagedRecordError
         If the file cannot be read, is about other points, or a norm is another.
     """
+    if "upper" not in points:
+        return
     arrays = read_arrays(path, ("index", "perturbation"))
     if "index" not in arrays or not np.array_equal(arrays["index"], points["index"].to_numpy()):
         raise DamagedRecordError(f"points.csv and {path.name} are about different points")

@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from arml.records.format import PROOF_FILE, DamagedRecordError, left_out, read_description
+from arml.records.contents import BOUNDS, Contents
+from arml.records.format import DamagedRecordError, left_out, read_description
 from arml.records.integrity import check_sections, needs_proof, outdated
-from arml.records.points import ATTACK_COLUMNS, POINT_COLUMNS, check_attained, check_subset, read_points
+from arml.records.points import check_attained, check_subset, read_points
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class RadiiRecord:
     Attributes
     ----------
     folder : where it was read from
+    holds : what it says that it holds: the columns of its points, which one counts, and what is claimed of it
     dataset, method, evaluation, kind : names; kind is "exact", "certified", or the name of an attack
     dataset_digest, metric_digest : what the numbers were measured on
     k : neighbours of the classifier
@@ -49,11 +51,12 @@ class RadiiRecord:
     fit_report : what the learner said about its fit; may be empty
     created : when the run finished
     wall_seconds : how long it took; NaN where that was not recorded
-    points : one row per evaluated point, columns `POINT_COLUMNS` and, for most attacks, `ATTACK_COLUMNS`
+    points : one row per evaluated point, with exactly the columns that it holds
     local : whether it is one of the user's own, and not of the ledger
     """
 
     folder: Path
+    holds: Contents
     dataset: str
     dataset_digest: str
     method: str
@@ -80,6 +83,11 @@ class RadiiRecord:
     wall_seconds: float
     points: pd.DataFrame
     local: bool = True
+
+    @property
+    def counted(self) -> NDArray[np.float64]:
+        """(n,) the column that counts: a point is lost at every radius from its own on."""
+        return self.points[self.holds.counted].to_numpy(dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,8 @@ def read_radii_record(folder: Path) -> RadiiRecord:
     dataset, method = _section(record, "dataset"), _section(record, "method")
     evaluation, metric = _section(record, "evaluation"), _section(record, "metric")
     random_state = method.get("random_state")
-    points = read_points(folder / "points.csv")
+    holds = _holds(record, "point")
+    points = read_points(folder / "points.csv", holds)
     n_test, seed = _field(dataset, "n_test", int), _field(evaluation, "seed", int)
     n_eval = None if evaluation.get("n_eval") is None else _field(evaluation, "n_eval", int)
     if int(points["index"].max()) >= n_test:
@@ -138,10 +147,11 @@ def read_radii_record(folder: Path) -> RadiiRecord:
     check_subset(points, n_test, n_eval, seed)
     key = _section(record, "key")
     proofs, versions = needs_proof(key), outdated(key)
-    if proofs and not versions and PROOF_FILE not in left_out(folder):
-        check_attained(points, folder / PROOF_FILE)
+    if holds.proof is not None and not versions and holds.proof not in left_out(folder):
+        check_attained(points, folder / holds.proof)
     return RadiiRecord(
         folder=folder,
+        holds=holds,
         dataset=_field(dataset, "name", str),
         dataset_digest=_field(dataset, "digest", str),
         method=_field(method, "name", str),
@@ -179,6 +189,7 @@ def read_boundary_record(folder: Path) -> BoundaryRecord:
         If a file is missing or unreadable, or its arrays do not fit together.
     """
     record = _read_json(folder, "boundary")
+    _holds(record, "grid")
     with np.load(folder / "grid.npz", allow_pickle=False) as stored:
         xx, yy, prediction = stored["xx"], stored["yy"], stored["prediction"]
         X_train, y_train = stored["X_train"], stored["y_train"]
@@ -202,19 +213,19 @@ def read_boundary_record(folder: Path) -> BoundaryRecord:
 
 
 def tidy(records: list[RadiiRecord]) -> pd.DataFrame:
-    """All points of all records in one frame: the identifying columns of `RadiiRecord`, then `POINT_COLUMNS`.
+    """All points of all records in one frame: the identifying columns of `RadiiRecord`, then those of the points.
 
-    Where a record is an attack's, `ATTACK_COLUMNS` follow; they are NaN in the rows of other records.
+    These are `BOUNDS`, and whatever more a record holds; what another one has not is NaN in its rows.
     """
     columns = ["run", "dataset", "method", "evaluation", "kind", "k", "seed", "random_state", "created"]
     frames = [
         record.points.assign(run=record.folder.name, **{name: getattr(record, name) for name in columns[1:]})
         for record in records
     ]
+    held = list(dict.fromkeys([*BOUNDS, *(name for record in records for name in record.holds.columns)]))
     if not frames:
-        return pd.DataFrame(columns=[*columns, *POINT_COLUMNS])
-    points = pd.concat(frames, ignore_index=True)
-    return points[[*columns, *POINT_COLUMNS, *(name for name in ATTACK_COLUMNS if name in points)]]
+        return pd.DataFrame(columns=[*columns, *held])
+    return pd.concat(frames, ignore_index=True).reindex(columns=[*columns, *held])
 
 
 def _read_all(
@@ -267,6 +278,13 @@ def _section(record: Mapping[str, object], name: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise DamagedRecordError(f"record.json has no section {name!r}")
     return value
+
+
+def _holds(record: Mapping[str, object], unit: str) -> Contents:
+    holds = Contents.read(_section(record, "holds"))
+    if holds.unit != unit:
+        raise DamagedRecordError(f"record.json says that a row is a {holds.unit}, not a {unit}")
+    return holds
 
 
 def _wall_seconds(record: Mapping[str, object]) -> float:

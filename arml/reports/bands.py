@@ -106,10 +106,10 @@ def draw_bands(
         if radii is not None:
             panel.step(*error_curve(radii, end), where="post", color=color, **look)
     if _EXACT in records and len(records) > 1:
-        panel.step(*error_curve(records[_EXACT].points["lower"], end), where="post", **_TRUTH)
+        panel.step(*error_curve(records[_EXACT].counted, end), where="post", **_TRUTH)
     attacks = [kind.name for kind in spec.kinds if kind.is_attack and kind.name in records]
     if _SHOWN_ATTACK in attacks and len(attacks) > 1:
-        panel.step(*error_curve(records[_SHOWN_ATTACK].points["upper"], end), where="post", color=color, **_DASHED)
+        panel.step(*error_curve(records[_SHOWN_ATTACK].counted, end), where="post", color=color, **_DASHED)
     if printed is not None:
         for kind, marker in _PRINTED.items():
             paper = printed[(printed["method"] == method) & (printed["kind"] == kind)]

@@ -93,9 +93,9 @@ def draw_curves(panel: Axes, dataset: str, chosen: Chosen, spec: TableSpec, prin
     end = max_radius(dataset, list(mine.values()), spec)
     for method in methods_first(list(mine)):
         color, style, marker = METHOD_STYLES.get(method, OTHER_STYLE)
-        points = mine[method].points
-        epsilon, error = error_curve(points[kind.column].to_numpy(), end)
-        low, high = wilson_interval(error, len(points))
+        counted = mine[method].counted
+        epsilon, error = error_curve(counted, end)
+        low, high = wilson_interval(error, len(counted))
         panel.fill_between(epsilon, low, high, step="post", color=color, alpha=0.15, linewidth=0)
         panel.step(epsilon, error, where="post", color=color, linestyle=style)
         if printed is not None:

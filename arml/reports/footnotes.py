@@ -35,7 +35,7 @@ def footnotes(chosen: Chosen, spec: TableSpec) -> Footnotes:
 
 def majority_lost(record: RadiiRecord) -> np.ndarray:
     """(n,) bool: the own class loses its majority of the neighbours at a smaller norm than the answer changes."""
-    if "majority" not in record.points:
+    if "majority" not in record.holds.columns:
         return np.zeros(len(record.points), dtype=bool)
     return np.asarray(record.points["majority"] < record.points["upper"])
 

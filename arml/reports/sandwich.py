@@ -41,7 +41,7 @@ def check_sandwich(chosen: Chosen, spec: TableSpec) -> None:
 
 def _violations(proven: RadiiRecord, attacked: RadiiRecord) -> list[str]:
     column, event = "upper", "broken"
-    if "majority" in attacked.points and proven.event != "plurality":
+    if "majority" in attacked.holds.columns and proven.event != "plurality":
         column, event = "majority", "without its majority"
     both = proven.points[["index", "lower"]].merge(attacked.points[["index", column]], on="index")
     index, lower, found = (both[name].to_numpy() for name in ("index", "lower", column))

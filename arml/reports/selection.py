@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from arml.records.contents import BOUNDS
 from arml.records.reader import RadiiRecord
 from arml.reports.published import METHOD_LABELS
 
@@ -34,8 +35,8 @@ class Kind:
     ----------
     name, title : as records and files call it, and as readers see it
     evaluation : name of the evaluation
-    column : which column of the points is the radius: "lower" where the error counts the points that are not proven
-        robust (eq. 3 of the paper), "upper" where it counts those that an attack broke (eq. 4)
+    column : which column of the points a record must say that counts: "lower" where the error counts the points that
+        are not proven robust (eq. 3 of the paper), "upper" where it counts those that an attack broke (eq. 4)
     paper : the kind of the paper's numbers that these are compared with, or None where it prints none
     box : bounds that perturbed points had to keep, or None
     min_points : test points that suffice where the table's own number was too many, or None where nothing less does
@@ -97,6 +98,8 @@ class TableSpec:
             "start": None, "event": kind.event,
         }  # fmt: skip
         found: dict[str, object] = {name: getattr(record, name) for name in expected}
+        expected |= {"counts": kind.column, "claim": "attacked" if kind.is_attack else "proven"}
+        found |= {"counts": record.holds.counts, "claim": record.holds.claim}
         if record.random_state is not None:
             expected["random_state"], found["random_state"] = self.seed, record.random_state
         if self.n_eval is not None:
@@ -110,6 +113,7 @@ class TableSpec:
                 if value is not None and name not in DECLARED:
                     expected[f"params.{name}"], found[f"params.{name}"] = allowed.get(name, "its default"), value
         wrong = [f"{name}={found[name]} (not {expected[name]})" for name in expected if found[name] != expected[name]]
+        wrong += [f"no column {name}" for name in BOUNDS if name not in record.holds.columns]
         return ", ".join(wrong) or None
 
     def points_wanted(self, record: RadiiRecord) -> int:

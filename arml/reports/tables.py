@@ -32,7 +32,7 @@ def build_table(chosen: Chosen, spec: TableSpec) -> pd.DataFrame:
     published = paper_radii(spec.name) if has_paper_numbers(spec) else {}
     rows = []
     for (dataset, method, kind), record in chosen.items():
-        radii = record.points[spec.kind(kind).column].to_numpy()
+        radii = record.counted
         for radius in cell_radii(record, published):
             error = float(robust_error(radii, radius))
             low, high = wilson_interval(error, len(radii))

@@ -26,11 +26,11 @@ from arml.reports.published import DATASET_LABELS, METHOD_LABELS
 from arml.reports.selection import TABLE2, best_record, effort
 from arml.reports.style import TEXT_WIDTH, new_figure, paper_style, save
 
-#: Evaluations held against exact radii, the column of their points, and how they are called and drawn.
+#: Evaluations held against exact radii, and how they are called and drawn.
 BOUNDS = {
-    "certified_knn": ("lower", "Theorem 1", "#0072B2", ">"),
-    "local_search": ("upper", "local search", "#E69F00", "s"),
-    "boundary": ("upper", "Boundary Attack", "#D55E00", "<"),
+    "certified_knn": ("Theorem 1", "#0072B2", ">"),
+    "local_search": ("local search", "#E69F00", "s"),
+    "boundary": ("Boundary Attack", "#D55E00", "<"),
 }
 COLUMNS = (
     "dataset", "method", "k", "n_correct", "exact", "gap_left", "gap_before", "nodes", "max_nodes", "seconds",
@@ -207,7 +207,7 @@ def tightness_figure(compared: Sequence[Comparison]) -> Figure:
             axes.set_xlabel("radius found / exact radius")
             axes.tick_params(labelbottom=True)
     names = [name for name in BOUNDS if any(name in item.ratios for item in compared)]
-    handles = [Line2D([], [], color=BOUNDS[n][2], marker=BOUNDS[n][3], markersize=4, label=BOUNDS[n][1]) for n in names]
+    handles = [Line2D([], [], color=BOUNDS[n][1], marker=BOUNDS[n][2], markersize=4, label=BOUNDS[n][0]) for n in names]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     return figure
 
@@ -215,7 +215,7 @@ def tightness_figure(compared: Sequence[Comparison]) -> Figure:
 def _draw(axes: Axes, items: Sequence[Comparison]) -> None:
     axes.axvline(1.0, color="0.3", linewidth=0.8)
     for place, item in enumerate(items):
-        for offset, (name, (_, _, color, marker)) in zip((-0.22, 0.0, 0.22), BOUNDS.items(), strict=True):
+        for offset, (name, (_, color, marker)) in zip((-0.22, 0.0, 0.22), BOUNDS.items(), strict=True):
             if name in item.ratios:
                 low, first, median, third, high = item.ratios[name]
                 axes.plot([low, high], [place + offset] * 2, color=color, linewidth=0.8)
@@ -230,13 +230,14 @@ def _compared(record: RadiiRecord, records: Sequence[RadiiRecord]) -> Comparison
     ratios: dict[str, NDArray[np.float64]] = {}
     points = {}
     found: dict[str, RadiiRecord] = {}
-    for name, (column, *_) in BOUNDS.items():
+    for name in BOUNDS:
         mine = [other for other in records if other.evaluation == name and _same_question(record, other)]
         if not mine:
             continue
         found[name] = best_record(mine, _preference)
-        both = exact[["index", "upper"]].merge(found[name].points[["index", column]], on="index", suffixes=("", "_b"))
-        ratio = (both[column if column == "lower" else "upper_b"] / both["upper"]).to_numpy()
+        bound = found[name].points[["index"]].assign(bound=found[name].counted)
+        both = exact[["index", "upper"]].merge(bound, on="index")
+        ratio = (both["bound"] / both["upper"]).to_numpy()
         points[name] = len(found[name].points)
         if len(ratio):
             ratios[name] = np.quantile(ratio, _QUANTILES)

@@ -124,6 +124,8 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
         set_in("evaluation", "norm", "inf"),
         'damaged: evaluation.norm is "inf" in its section, ',
     ),
+    "column that counts": (set_in("holds", "counts", "upper"), 'damaged: holds.counts is "upper" in its section, '),
+    "proof disowned": (set_in("holds", "proof", None), "damaged: holds.proof is null in its section, "),
     "method": (
         set_in("method", "name", "arml"),
         'damaged: method.name is "arml" in its section, "euclidean" in ',

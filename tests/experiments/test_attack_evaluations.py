@@ -15,13 +15,14 @@ from arml.attacks import run as attacks
 from arml.datasets import load_dataset
 from arml.experiments.config import METHODS, DatasetConfig, RunConfig
 from arml.experiments.errors import UsageError
-from arml.experiments.evaluations import ATTACK_COLUMNS, EVALUATIONS, POINT_COLUMNS, SEARCH_COLUMNS, attacked_points
+from arml.experiments.families import EVALUATIONS
+from arml.experiments.families.attacks import attacked_points
 from arml.experiments.pipeline import Outcome, evaluation_address, run
 from arml.experiments.verify import Checker, Verdict
 from arml.neighbors import MahalanobisKNN
+from arml.records.contents import ATTACK, BOUNDS, SEARCH
 from arml.records.reader import read_radii_record
 from arml.reports.published import paper_radii
-from arml.versions import STAGES
 
 from .composing import CONFIGS, compose_jobs, compose_run
 
@@ -114,7 +115,7 @@ def test_the_certificate_is_recorded_to_the_last_digit(tmp_path: Path, classifie
     for norm in ("2", "inf"):
         arguments = ("evaluation=certified_knn", f"evaluation.norm={norm}", f"output.runs={tmp_path}")
         outcome = run(compose_run(*SMALL, *arguments))
-        assert tuple(points(outcome)[0]) == POINT_COLUMNS
+        assert list(points(outcome)[0]) == list(BOUNDS)
         bounds = knn.certified_radius(X, y, norm=float(norm))
         assert column(outcome, "lower") == bounds.lower.tolist()
         assert column(outcome, "upper") == bounds.upper.tolist()
@@ -134,7 +135,7 @@ def test_the_certificate_is_recorded_to_the_last_digit(tmp_path: Path, classifie
 def test_the_attack_is_recorded_with_its_perturbations(tmp_path: Path, classifier) -> None:
     knn, X, y = classifier
     outcome = run(compose_run(*SMALL, "evaluation=local_search", f"output.runs={tmp_path}"))
-    assert tuple(points(outcome)[0]) == ATTACK_COLUMNS == (*POINT_COLUMNS, "majority", "queries")
+    assert list(points(outcome)[0]) == [*BOUNDS, *ATTACK]
     bounds = knn.attacked_radius(X, y)
     for name in ("lower", "upper", "majority", "queries"):
         assert column(outcome, name) == getattr(bounds, name).tolist()
@@ -147,7 +148,11 @@ def test_the_attack_is_recorded_with_its_perturbations(tmp_path: Path, classifie
     record = read_radii_record(outcome.record.folder)
     assert (record.evaluation, record.kind, record.k) == ("local_search", "local_search", 11)
     assert (record.box, record.steps) == (None, None)
-    assert {"majority", "queries"} <= set(record.points.columns)
+    assert (record.holds.claim, record.holds.counts, list(record.holds.columns)) == (
+        "attacked",
+        "upper",
+        [*BOUNDS, *ATTACK],
+    )
     settings = json.loads((outcome.record.folder / "record.json").read_text())["evaluation"]
     assert settings.get("box") is None
 
@@ -158,7 +163,7 @@ def test_exact_radii_are_recorded_and_rechecked_from_the_record(tmp_path: Path, 
     arguments = ("evaluation=exact_knn", f"evaluation.proofs={proofs}", f"output.runs={tmp_path}")
     outcome = run(compose_run(*SMALL, *arguments))
     folder = outcome.record.folder
-    assert tuple(points(outcome)[0]) == SEARCH_COLUMNS == (*POINT_COLUMNS, "nodes")
+    assert list(points(outcome)[0]) == [*BOUNDS, *SEARCH]
     bounds = knn.exact_radius(X, y, max_nodes=200_000)
     for name in ("upper", "nodes"):
         assert column(outcome, name) == getattr(bounds, name).tolist()
@@ -269,4 +274,4 @@ def test_what_an_evaluation_depends_on_enters_its_identity() -> None:
 def test_every_attack_that_can_be_configured_exists() -> None:
     assert set(ATTACKS) == set(attacks.ATTACKS)
     for name in ATTACKS:
-        assert {"certify.knn_bound"} < set(STAGES[name])
+        assert {"certify.knn_bound"} < set(EVALUATIONS[name].versions)

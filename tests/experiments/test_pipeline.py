@@ -13,7 +13,8 @@ from arml.datasets import load_dataset
 from arml.experiments import pipeline
 from arml.experiments import provenance as provenance_module
 from arml.experiments.config import FromFileConfig, RunConfig
-from arml.experiments.evaluations import EVALUATIONS, Inputs
+from arml.experiments.families import EVALUATIONS
+from arml.experiments.families.base import Inputs
 from arml.experiments.pipeline import Outcome, evaluation_address, metric_address, run
 from arml.geometry import InvalidMetricError
 from arml.learners import arml as arml_learner
@@ -71,13 +72,26 @@ def test_the_witness_reaches_the_radii_and_carries_the_certificate(outcome: Outc
 
 def test_the_record_says_what_it_is(outcome: Outcome) -> None:
     record = json.loads((outcome.record.folder / "record.json").read_text())
-    assert (record["schema"], record["stage"]) == (1, "radii")
+    assert (record["schema"], record["stage"]) == (2, "radii")
     assert record["dataset"]["name"] == "toy"
     assert record["dataset"]["digest"] == load_dataset("toy").digest
     assert record["method"] == {"name": "euclidean", "params": {}, "random_state": 7}
     settings = record["evaluation"]
     assert (settings["name"], settings["kind"], settings["k"]) == ("exact_1nn", "exact", 1)
     assert (settings["n_eval"], settings["seed"], settings["radii"]) == (5, 7, outcome.config.grid)
+    assert record["holds"] == record["key"]["holds"]
+    columns = {
+        "index": "int",
+        "label": "int",
+        "prediction": "int",
+        "lower": "float",
+        "upper": "float",
+        "status": "text",
+    }
+    assert record["holds"] == {
+        "unit": "point", "claim": "proven", "columns": [[name, kind] for name, kind in columns.items()],
+        "counts": "lower", "proof": "witness.npz", "alpha": None,
+    }  # fmt: skip
     assert record["provenance"]["device"] == "cpu"
     assert outcome.record.folder.name == f"toy-euclidean-exact_1nn-{record['id'][:12]}"
 
@@ -245,13 +259,6 @@ def test_the_version_of_arml_counts_for_arml(monkeypatch: pytest.MonkeyPatch) ->
     newer = {**versions.VERSIONS, "learners.arml": versions.VERSIONS["learners.arml"] + 1}
     monkeypatch.setattr(versions, "VERSIONS", newer)
     assert not set(ids(arml)) & set(before)
-
-
-def test_every_evaluation_has_versions_and_every_version_a_stage_that_uses_it() -> None:
-    assert set(versions.STAGES) == set(EVALUATIONS)
-    used = {name for method in ("arml", "lfda") for name in versions.metric_versions(method)}
-    assert used | {name for names in versions.STAGES.values() for name in names} == set(versions.VERSIONS)
-    assert versions.metric_versions("from_file") == {"datasets.protocol": versions.VERSIONS["datasets.protocol"]}
 
 
 def test_the_time_of_making_ready_is_recorded_beside_the_time_of_the_work(

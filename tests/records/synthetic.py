@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from arml.experiments.families import EVALUATIONS
+from arml.records.contents import ATTACK, BOUNDS, SEARCH, Contents
+from arml.records.format import PROOF_FILE, SCHEMA
 from arml.reports.published import paper_errors, paper_radii
 from arml.subset import evaluation_indices
 from arml.versions import record_versions
@@ -21,7 +24,7 @@ def write_record(folder: Path, stage: str, label: str, key: object, content: Map
     """Rename ``folder``, which holds the record's other files, to its address, and write record.json into it."""
     identity = hashlib.sha256(json.dumps(key, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-    record = {"schema": 1, "id": identity, "stage": stage, "key": key, **content, "files": files}
+    record = {"schema": SCHEMA, "id": identity, "stage": stage, "key": key, **content, "files": files}
     (folder / "record.json").write_text(json.dumps(record, indent=2))
     target = folder.parent / f"{label}-{identity[:12]}"
     return folder.replace(target)
@@ -65,12 +68,21 @@ def write_radii(
     folder.mkdir(parents=True)
     n_eval = len(radii) if n_eval is None else n_eval
     index = evaluation_indices(n_test, n_eval, seed) if index is None else index
-    if witness or evaluation == "exact_1nn":
+    proven = witness or evaluation == "exact_1nn"
+    if proven:
         # The reports do not look into proofs, only at the perturbations beside them.
         norms = np.asarray(radii if upper is None else upper, dtype=float)
         perturbation = np.outer(np.where(np.isfinite(norms), norms, 0.0), [0.6, 0.8])
-        np.savez(folder / "witness.npz", index=index, perturbation=perturbation)
+        np.savez(folder / PROOF_FILE, index=index, perturbation=perturbation)
     write_points(folder / "points.csv", radii, upper, majority, index, status, nodes)
+    attacked = kind not in ("exact", "certified")
+    holds = Contents(
+        "point",
+        "attacked" if attacked else "proven",
+        {**BOUNDS, **({} if majority is None else ATTACK), **({} if nodes is None else SEARCH)},
+        counts="upper" if attacked else "lower",
+        proof=PROOF_FILE if proven else None,
+    ).described()
     method_section = {"name": method, "params": dict(params or {}), "random_state": seed}
     evaluated: dict[str, object] = {
         "name": evaluation, "kind": kind, "k": k, "n_eval": n_eval, "seed": seed, "box": box, **(settings or {}),
@@ -84,13 +96,14 @@ def write_radii(
         "method": method_section,
         "metric": {"digest": metric * 64, "id": "2" * 64, "fit_report": dict(fit_report or {})},
         "evaluation": evaluated | {"radii": radii_asked},
+        "holds": holds,
         "provenance": {"git_commit": None, "git_dirty": False, "versions": {}, "python": "3.11", "created": created},
     }
     fit = {name: (fit_report or {}).get(name) for name in ("n_fit_samples", "n_iter", "converged")}
     key = {
         "dataset": data, "method": {"name": method, "params": dict(params or {})}, "seed": seed, "stage": "radii",
         "metric_digest": metric * 64, "metric": {"id": "2" * 64, "fit": fit}, "evaluation": evaluated,
-        "versions": record_versions(method, evaluation) | dict(versions or {}),
+        "holds": holds, "versions": record_versions(method, EVALUATIONS[evaluation].versions) | dict(versions or {}),
     }  # fmt: skip
     if variant is not None:
         key["variant"] = variant
@@ -217,18 +230,21 @@ def write_boundary(
     np.savez(folder / "grid.npz", xx=xx, yy=yy, prediction=prediction, X_train=X, y_train=y)
     data = {"name": "toy", "digest": "0" * 64, "n_train": 7, "n_test": 7, "n_features": 2, "n_classes": 2}
     evaluation = {"name": "boundary_grid", "kind": "grid", "k": 1, "resolution": resolution, "margin": 0.1}
+    holds = Contents("grid", "measured", {}).described()
     content = {
         "dataset": data,
         "method": {"name": method, "params": {}, "random_state": 42},
         "metric": {"digest": "1" * 64, "id": "2" * 64, "fit_report": {}},
         "evaluation": evaluation | {"radii": [0.0]},
+        "holds": holds,
         "provenance": {"created": "2026-01-01T12:00:00+00:00"},
     }
     key = {
         "dataset": data, "method": {"name": method, "params": {}}, "seed": 42, "stage": "boundary",
         "metric_digest": "1" * 64,
         "metric": {"id": "2" * 64, "fit": dict.fromkeys(("n_fit_samples", "n_iter", "converged"))},
-        "evaluation": evaluation, "versions": record_versions(method, "boundary_grid") | dict(versions or {}),
+        "evaluation": evaluation, "holds": holds,
+        "versions": record_versions(method, EVALUATIONS["boundary_grid"].versions) | dict(versions or {}),
     }  # fmt: skip
     if variant is not None:
         key["variant"] = variant

@@ -28,6 +28,9 @@ def test_what_is_written_is_read():
         ({"counts": "nothing"}, "must be one of floats"),
         ({"alpha": 0.1}, "has an alpha"),
         ({"claim": "probabilistic"}, "has an alpha"),
+        ({"counts": None}, "a point has the columns index, label, prediction, status, and one that counts"),
+        ({"columns": {"index": "int", "label": "int", "status": "text", "lower": "float"}}, "a point has the columns"),
+        ({"columns": {**BOUNDS, "label": "text"}}, "a point has the columns"),
     ],
 )
 def test_impossible_contents_are_refused(changes, words):
@@ -45,3 +48,9 @@ def test_a_damaged_section_is_refused(edit):
         Contents.read(section)
     with pytest.raises(DamagedRecordError):
         Contents.read(None)
+
+
+def test_where_nothing_counts_nothing_is_given():
+    assert RADII.counted == "upper"
+    with pytest.raises(ValueError, match="of a record of a grid, no column counts"):
+        Contents("grid", "measured", {}).counted  # noqa: B018 - the access is what is tested

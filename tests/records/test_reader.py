@@ -3,7 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from arml.records.contents import BOUNDS
+from arml.records.format import SCHEMA, read_description
 from arml.records.reader import read_boundary_records, read_radii_records, tidy
+from arml.records.store import Address
 from arml.subset import evaluation_indices
 from arml.versions import VERSIONS
 from tests.records.synthetic import damage_points, write_boundary, write_kind, write_radii, write_record
@@ -99,7 +102,7 @@ def test_an_attack_may_leave_out_majority_and_queries(runs):
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [
-        (lambda record: record.update(schema=2), "schema 2"),
+        (lambda record: record.update(schema=1), "record.json has schema 1, this version reads 2"),
         (lambda record: record.update(stage="metrics"), "stage"),
         (lambda record: record["key"].update(fit="another"), "hash of its key"),
         (
@@ -261,7 +264,7 @@ def test_a_broken_description_is_named_and_the_others_are_read(runs, edit, told)
     [
         ({"certify.one_nn": 1}, f"certify.one_nn 1, now {VERSIONS['certify.one_nn']}"),
         ({"certify.one_nn": VERSIONS["certify.one_nn"] + 1}, f"now {VERSIONS['certify.one_nn']}"),
-        ({"learners.arml": 1}, "learners.arml 1, now none"),
+        ({"learners.none": 1}, "learners.none 1, now none"),
         ({"learners.baselines": True}, "learners.baselines True, now 1"),
     ],
 )
@@ -274,23 +277,99 @@ def test_another_version_is_named_with_that_at_hand(runs, versions, told):
     assert told in record.outdated
 
 
-def test_a_record_whose_key_does_not_tell_everything_is_an_older_one(runs):
-    folder = write_radii(runs, "usps", "nca", np.ones(2))
+def rewritten(folder, edit):
+    """The record of another key: ``edit`` changes the description, and the record gets the id that goes with it."""
     record = json.loads((folder / "record.json").read_text())
-    key = record["key"]
-    del key["metric"]
-    key["dataset"] = {name: key["dataset"][name] for name in ("name", "digest")}
+    edit(record)
     (folder / "record.json").unlink()
-    content = {name: record[name] for name in ("dataset", "method", "metric", "evaluation", "provenance")}
-    write_record(folder, "radii", "usps-nca-exact_1nn", key, content)
+    content = {name: value for name, value in record.items() if name not in ("schema", "id", "stage", "key", "files")}
+    return write_record(folder, "radii", folder.name.rpartition("-")[0], record["key"], content)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda key: key.pop("metric"), "record.json has no section 'metric', or its key has none"),
+        (lambda key: key["dataset"].pop("n_test"), "dataset.n_test is 2000 in its section, nothing in the key"),
+        (lambda key: key.pop("holds"), "record.json has no section 'holds', or its key has none"),
+        (lambda key: key["holds"].update(counts="upper"), 'holds.counts is "lower" in its section, "upper" in the key'),
+        (lambda key: key.pop("versions"), "its key names no versions"),
+    ],
+)
+def test_a_key_that_does_not_tell_what_the_record_says_is_refused(runs, edit, told):
+    rewritten(write_radii(runs, "usps", "nca", np.ones(2)), lambda record: edit(record["key"]))
     warnings: list[str] = []
     assert read_radii_records(runs, warnings.append) == []
-    assert (
-        "older version of the code (its key does not name the metric's record and the size of the dataset"
-        in warnings[0]
+    assert told in warnings[0]
+
+
+def held_as(**changes):
+    def edit(record):
+        for section in (record, record["key"]):
+            section["holds"].update(changes)
+
+    return edit
+
+
+COLUMNS = [[name, kind] for name, kind in BOUNDS.items()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"columns": [*COLUMNS, ["nodes", "int"]]}, "has columns index, label, prediction, lower, upper, status, the"),
+        ({"columns": COLUMNS[::-1]}, "the record says status, upper, lower, prediction, label, index"),
+        ({"columns": COLUMNS[1:]}, "a point has the columns index, label, prediction, status, and one that counts"),
+        ({"columns": [[*COLUMNS[0], 1], *COLUMNS[1:]]}, "does not say what it holds"),
+        ({"unit": "pair"}, "says that a row is a pair, not a point"),
+        ({"unit": "planet"}, "does not say what it holds"),
+        ({"counts": None}, "a point has the columns"),
+        ({"proof": "proof.npz"}, "a proof belongs to it, but proof.npz is not among the files it lists"),
+    ],
+)
+def test_a_record_that_holds_something_else_than_it_says_is_refused(runs, changes, told):
+    rewritten(
+        write_radii(runs, "usps", "nca", np.ones(2), evaluation="certified_knn", kind="certified"), held_as(**changes)
     )
-    [read] = read_radii_records(runs, pytest.fail, allow_old=True)
-    assert (read.n_test, read.metric_digest) == (2000, "1" * 64)
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert told in warnings[0]
+
+
+def test_columns_that_nobody_knows_are_read_as_declared(runs):
+    folder = write_radii(runs, "usps", "nca", np.array([0.0, 1.5]))
+    path = folder / "points.csv"
+    heads = path.read_text().splitlines()
+    path.write_text("\n".join([heads[0] + ",hardness,note", heads[1] + ",0.1,flat", heads[2] + ",inf,"]) + "\n")
+    more = [*COLUMNS, ["hardness", "float"], ["note", "text"]]
+    rewritten(folder, held_as(columns=more, claim="measured", counts="upper", proof=None))
+    [record] = read_radii_records(runs, pytest.fail)
+    assert record.points["hardness"].tolist() == [0.1, np.inf]
+    assert record.points["note"].tolist() == ["flat", ""]
+    assert (record.holds.claim, record.holds.counts, record.proofs) == ("measured", "upper", False)
+    assert record.counted.tolist() == [0.0, 1.5]
+    assert {"hardness", "note"} <= set(tidy([record]).columns)
+
+
+@pytest.mark.parametrize(("radius", "told"), [("-0.5", "radius -0.5 in row 3 is"), ("nan", "radius nan in row 3 is")])
+def test_what_counts_is_a_radius_in_whatever_column(runs, radius, told):
+    folder = write_radii(runs, "usps", "nca", np.array([0.0, 1.5]))
+    head, first, second = [line.split(",") for line in (folder / "points.csv").read_text().splitlines()]
+    lines = [[*head[:3], "radius", "status"], [*first[:4], first[5]], [*second[:3], radius, second[5]]]
+    (folder / "points.csv").write_text("\n".join(map(",".join, lines)) + "\n")
+    columns = [*COLUMNS[:3], ["radius", "float"], COLUMNS[5]]
+    rewritten(folder, held_as(columns=columns, claim="measured", counts="radius", proof=None))
+    warnings: list[str] = []
+    assert read_radii_records(runs, warnings.append) == []
+    assert told in warnings[0]
+
+
+def test_a_metric_of_before_can_still_be_read(tmp_path):
+    for schema, name in ((1, "metric.json"), (SCHEMA, "metric.json"), (SCHEMA, "record.json")):
+        key = {"seed": 1}
+        content = {"schema": schema, "id": Address("metrics", "", key).id, "key": key, "files": {}, "provenance": {}}
+        (tmp_path / name).write_text(json.dumps(content))
+        assert read_description(tmp_path / name, content["id"])["schema"] == schema
 
 
 def test_a_test_part_of_impossible_size_fills_no_memory(runs):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from arml.radii import SandwichError
+from arml.records.contents import POINT
 from arml.records.reader import read_radii_records, tidy
 from arml.reports.claims import Verdict, claims_markdown, judge, load_reasons, make_claims
 from arml.reports.footnotes import footnotes
@@ -223,6 +224,26 @@ def test_equally_good_records_that_disagree_are_an_error_that_names_both(runs, c
     with pytest.raises(DisagreementError, match=f"disagree: {column} of test point 1860 is ") as caught:
         read(runs)
     assert {str(first), str(second)} <= set(str(caught.value).split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"counts": "upper"}, "counts=upper (not lower)"),
+        ({"claim": "measured"}, "claim=measured (not proven)"),
+        ({"claim": "probabilistic", "alpha": 0.01}, "claim=probabilistic (not proven)"),
+        ({"columns": {**POINT, "lower": "float"}}, "no column upper"),
+    ],
+)
+def test_what_a_record_holds_must_be_what_the_table_shows(runs, changes, told):
+    folder = write_kind(runs, "usps", "arml", "certified", ones())
+    [record] = read_radii_records(runs, pytest.fail)
+    other = replace(record, holds=replace(record.holds, **changes))
+    assert TABLE2.mismatch(record, TABLE2.kind("certified")) is None
+    assert TABLE2.mismatch(other, TABLE2.kind("certified")) == told
+    chosen, notes = choose_records([other], TABLE2)
+    assert not chosen
+    assert notes == [f"usps/arml, certified: no record with the settings of table2: {folder.name} has {told}"]
 
 
 def test_records_of_another_evaluation_are_no_candidates(runs):
