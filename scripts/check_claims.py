@@ -1,7 +1,8 @@
 """Exit 1 when a verdict of the committed claims has become worse: ``python scripts/check_claims.py --help``.
 
-Verdicts are computed anew from the records. Where a dataset has no records of a kind of error (a fresh clone has none
-at all) they are computed from the committed table instead, which checks that table and claims still belong together.
+Verdicts are computed anew from the records, the ledger's and those under --runs, and from what the ledger has of
+numbers from before records were kept. Where a dataset has no numbers of a kind of error in either they are computed
+from the committed table, which checks that table and claims still belong together.
 "Committed" is what git's HEAD holds, so that a report written since then cannot hide a change; without git it is the
 file on disk.
 """
@@ -17,9 +18,10 @@ from pathlib import Path
 import pandas as pd
 
 from arml.radii import SandwichError
-from arml.records.reader import RadiiRecord, read_radii_records
+from arml.records.reader import RadiiRecord, all_records
 from arml.reports.check import Comparison, DamagedReportError, compare_claims, parse_claims, parse_table
 from arml.reports.claims import load_reasons, make_claims
+from arml.reports.earlier import with_earlier
 from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import TABLES, DisagreementError, TableSpec, choose_records
 from arml.reports.tables import build_table
@@ -32,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("results"), help="folder of the reports (default: %(default)s)"
     )
+    parser.add_argument("--ledger", type=Path, help="records that are committed (default: OUT/records)")
     parser.add_argument("--table", choices=sorted(TABLES), help="default: all that have claims")
     options = parser.parse_args(arguments)
     committed = {name: committed_text(options.out / "claims" / f"{name}.csv") for name in TABLES}
@@ -39,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not names or committed[names[0]] is None:
         path = options.out / "claims" / f"{options.table or 'table1'}.csv"
         return complain(f"there is no {path} to compare with; write it with 'python scripts/report.py'")
-    records = read_radii_records(options.runs, lambda message: print(message, file=sys.stderr))
+    options.ledger = options.ledger or options.out / "records"
+    records = all_records(options.runs, options.ledger, lambda message: print(message, file=sys.stderr))
     passed = True
     for name in names:
         try:
@@ -90,7 +94,7 @@ def compare(spec: TableSpec, records: Sequence[RadiiRecord], claims: str, option
     for note in notes:
         print(note, file=sys.stderr)
     check_sandwich(chosen, spec)
-    fresh = build_table(chosen, spec)
+    fresh, _ = with_earlier(build_table(chosen, spec), {}, spec, options.ledger)
     table_file = options.out / "tables" / name
     text = committed_text(table_file)
     if text is not None:

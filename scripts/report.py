@@ -14,10 +14,10 @@ import pandas as pd
 
 from arml.radii import SandwichError
 from arml.records.files import write_text
-from arml.records.reader import RadiiRecord, read_boundary_records, read_radii_records
+from arml.records.reader import RadiiRecord, all_records, read_boundary_records
 from arml.reports.bands import write_bands
 from arml.reports.boundaries import write_figure1
-from arml.reports.claims import claims_csv, claims_markdown, load_reasons, make_claims
+from arml.reports.claims import claims_csv, claims_json, claims_markdown, load_reasons, make_claims
 from arml.reports.earlier import cells_without_records, with_earlier
 from arml.reports.figures import curves_figure, write_curves
 from arml.reports.footnotes import Footnotes, footnotes
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     specs = [DEMO] if options.demo else [TABLES[options.table]] if options.table else list(TABLES.values())
     if options.datasets:
         specs = [replace(spec, datasets=tuple(options.datasets)) for spec in specs]
-    records = read_all(options)
+    ledger = None if options.demo else options.ledger
+    records = all_records(options.runs, ledger, say, allow_old=options.allow_old)
     lines: list[str] = []
     failed = False
     parts: list[tuple[str, Callable[[], list[str]]]] = [
@@ -98,16 +99,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.ledger = options.ledger or options.out / "records"
     return options
-
-
-def read_all(options: argparse.Namespace) -> list[RadiiRecord]:
-    """The records of the ledger and the user's own, but for those of his that are in the ledger, too."""
-    if options.demo:
-        return read_radii_records(options.runs, say, allow_old=options.allow_old)
-    ledger = read_radii_records(options.ledger, say, allow_old=options.allow_old, local=False)
-    known = {record.folder.name: record.points for record in ledger}
-    local = read_radii_records(options.runs, say, allow_old=options.allow_old)
-    return ledger + [r for r in local if r.folder.name not in known or not r.points.equals(known[r.folder.name])]
 
 
 def tables_worth_a_process(*roots: Path) -> list[str]:
@@ -161,7 +152,7 @@ def report(spec: TableSpec, records: Sequence[RadiiRecord], options: argparse.Na
         if "figures" in options.only:
             written += write_figures(chosen, spec, gone, options.out / "figures")
         if "claims" in options.only:
-            written += write_claims(table, spec, options.out / "claims")
+            written += write_claims(table, chosen, spec, options.out / "claims")
     return [summary(table, spec), *wrote(written)]
 
 
@@ -209,10 +200,12 @@ def write_tables(table: pd.DataFrame, notes: Footnotes, spec: TableSpec, folder:
     ]
 
 
-def write_claims(table: pd.DataFrame, spec: TableSpec, folder: Path) -> list[Path]:
-    """Write ``<table>.csv`` and ``.md`` with a verdict per cell; returns the files."""
+def write_claims(table: pd.DataFrame, chosen: Chosen, spec: TableSpec, folder: Path) -> list[Path]:
+    """Write ``<table>.csv``, ``.json`` and ``.md`` with a verdict per cell; returns the files."""
     claims = make_claims(table, load_reasons(spec.name))
+    names = {cell: record.folder.name for cell, record in chosen.items()}
     return [
+        write_text(folder / f"{spec.name}.json", claims_json(claims, spec, names)),
         write_text(folder / f"{spec.name}.csv", claims_csv(claims)),
         write_text(folder / f"{spec.name}.md", claims_markdown(claims, spec)),
     ]

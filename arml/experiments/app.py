@@ -17,6 +17,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
+from arml.experiments.again import PREFIX, make_again
 from arml.experiments.checks import checked
 from arml.experiments.config import RunConfig
 from arml.experiments.errors import UsageError
@@ -50,6 +51,10 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
 
 def _main(arguments: list[str], config_dir: Path) -> int:
     register()
+    if any(argument.startswith(PREFIX) for argument in arguments):
+        outcome = make_again(arguments, config_dir)
+        print(outcome, flush=True)
+        return EXIT_FAILED if outcome.differences else 0
     options = get_args_parser().parse_args(arguments)
     if options.experimental_rerun is not None:
         raise UsageError("--experimental-rerun reads a pickle, which is never done here; give the overrides instead")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -39,7 +40,7 @@ def parse_csv(text: str, types: Mapping[str, type]) -> pd.DataFrame:
     ValueError
         If a row has too few or too many fields, or a field is not a number where one is due.
     """
-    rows = list(csv.reader(StringIO(text)))
+    rows = _rows(text)
     if not rows:
         raise ValueError("the file is empty")
     header, body = rows[0], rows[1:]
@@ -49,5 +50,14 @@ def parse_csv(text: str, types: Mapping[str, type]) -> pd.DataFrame:
     columns: dict[str, list[object]] = {}
     for name, values in zip(header, zip(*body, strict=True) if body else ((),) * len(header), strict=True):
         kind = types.get(name, str)
-        columns[name] = [float("nan") if kind is float and value == "" else kind(value) for value in values]
+        given = [value or "nan" for value in values] if kind is float and "" in values else values
+        # Words come again and again: one object for each.
+        columns[name] = list(map(sys.intern if kind is str else kind, given))
     return pd.DataFrame(columns, columns=header)
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Lines and fields. Without quotes they are where the commas are, which is much the faster way."""
+    if '"' in text or "\r" in text:
+        return list(csv.reader(StringIO(text)))
+    return [line.split(",") for line in text.split("\n") if line]

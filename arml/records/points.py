@@ -73,7 +73,7 @@ def read_points(path: Path, holds: Contents) -> pd.DataFrame:
         raise DamagedRecordError("points.csv holds no points")
     if points["index"].min() < 0 or points["index"].duplicated().any():
         raise DamagedRecordError("points.csv names a test point twice, or one before the first")
-    unknown = sorted(set(points["status"]) - _STATUSES)
+    unknown = sorted(set(points["status"].unique()) - _STATUSES)
     if unknown:
         raise DamagedRecordError(f"points.csv has the unknown status {unknown[0]!r}")
     _check_values(points, holds)
@@ -96,8 +96,9 @@ def _check_values(points: pd.DataFrame, holds: Contents) -> None:
     if below.size:
         row = int(below[0])
         raise DamagedRecordError(f"points.csv: {holds.counted} {radii[row]} in row {row + 2} is impossible")
-    wrong = points[(points["status"] == Status.MISCLASSIFIED.value) | (points["prediction"] != points["label"])]
-    if any((wrong[name] > 0).any() for name in {"lower", holds.counted} & {*points.columns}):
+    wrong = points["prediction"].to_numpy() != points["label"].to_numpy()
+    wrong |= points["status"].to_numpy() == Status.MISCLASSIFIED.value
+    if any((points[name].to_numpy()[wrong] > 0).any() for name in {"lower", holds.counted} & {*points.columns}):
         raise DamagedRecordError("points.csv gives a misclassified point a radius above 0")
     for name in _COUNTED:
         if name in points and (points[name] < 0).any():

@@ -120,6 +120,21 @@ def read_radii_records(
     return [replace(record, local=local) for record in records]
 
 
+def all_records(
+    runs: Path, ledger: Path | None, warn: Callable[[str], None], *, allow_old: bool = False
+) -> list[RadiiRecord]:
+    """The records of the ledger, and of the user's own under ``runs`` those that are not in the ledger, too.
+
+    ``warn`` and ``allow_old`` as in `read_radii_records`.
+    """
+    published = []
+    if ledger is not None:
+        published = read_radii_records(ledger, warn, allow_old=allow_old, local=False)
+    known = {record.folder.name: record.points for record in published}
+    own = read_radii_records(runs, warn, allow_old=allow_old)
+    return published + [r for r in own if r.folder.name not in known or not r.points.equals(known[r.folder.name])]
+
+
 def read_boundary_records(runs: Path, warn: Callable[[str], None], *, allow_old: bool = False) -> list[BoundaryRecord]:
     """Every sound record under ``runs/boundary``; the rest as in `read_radii_records`."""
     return _read_all(runs / "boundary", read_boundary_record, warn, allow_old)

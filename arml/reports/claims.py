@@ -29,6 +29,7 @@ the same, so that it is no matter of better or worse.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from enum import StrEnum
@@ -51,6 +52,9 @@ TOLERANCE = 0.001 + 1e-9
 DETERMINISTIC_METHODS = frozenset({"euclidean"})
 PROVEN_KINDS = frozenset({"exact", "certified"})
 OTHER_TEST_POINTS = frozenset({"satimage"})
+
+#: The paper whose printed numbers are claimed.
+PAPER = "Wang et al., Provably Robust Metric Learning, NeurIPS 2020"
 
 COLUMNS = (
     "dataset", "method", "k", "kind", "radius", "paper_error", "error", "error_low", "error_high", "n_test",
@@ -160,6 +164,27 @@ def find_reason(reasons: pd.DataFrame, dataset: str, method: str, kind: str, rad
 def claims_csv(claims: pd.DataFrame) -> str:
     """The claims as CSV text with every digit."""
     return str(claims.to_csv(index=False, lineterminator="\n"))
+
+
+def claims_json(claims: pd.DataFrame, spec: TableSpec, records: Mapping[tuple[str, str, str], str]) -> str:
+    """The claims as JSON, one object a cell, with the record that it stands on.
+
+    ``records`` names it for each (dataset, method, kind); a cell without one is of before records were kept.
+    """
+    cells = []
+    for row in claims.to_dict("records"):
+        names = (str(row["dataset"]), str(row["method"]), str(row["kind"]))
+        record = records.get(names)
+        cells.append({
+            "dataset": names[0], "method": names[1], "kind": names[2], "k": int(row["k"]), "radius": row["radius"],
+            "printed": row["paper_error"], "ours": row["error"], "interval": [row["error_low"], row["error_high"]],
+            "n_test": int(row["n_test"]), "verdict": row["verdict"], "direction": row["direction"],
+            "reason": row["reason"], "records": [] if record is None else [record],
+        })  # fmt: skip
+    head = {"paper": PAPER, "table": spec.name, "interval": "95 % Wilson interval of our error"}
+    # A line a cell, so that a change of one shows as one.
+    lines = ",\n".join("  " + json.dumps(cell, ensure_ascii=False, allow_nan=False) for cell in cells)
+    return json.dumps(head, ensure_ascii=False, indent=1)[:-2] + ',\n "cells": [\n' + lines + "\n ]\n}\n"
 
 
 def claims_markdown(claims: pd.DataFrame, spec: TableSpec) -> str:

@@ -77,7 +77,7 @@ def test_report_writes_everything_and_the_same_bytes_again(report, runs, capsys)
     written = {str(path) for path in first if path.parts[0] != "runs"}
     pictures = {f"figures/{name}.{end}" for name in ("robust_error_usps", "figure1") for end in ("pdf", "png")}
     tables = {f"tables/table1.{end}" for end in ("csv", "md", "tex")} | {
-        f"claims/table1.{end}" for end in ("csv", "md")
+        f"claims/table1.{end}" for end in ("csv", "json", "md")
     }
     assert written == pictures | tables
     assert report() == 0
@@ -156,7 +156,9 @@ def test_without_a_table_named_all_are_made_and_one_alone_on_request(report, run
     assert report("--table", "table2") == 0
     written = {str(path) for path in contents(runs.parent) if path.parts[0] != "runs"}
     table2 = {f"tables/table2.{end}" for end in ("csv", "md", "tex")}
-    table2 |= {f"figures/bands_usps.{end}" for end in ("pdf", "png")} | {"claims/table2.csv", "claims/table2.md"}
+    table2 |= {f"figures/bands_usps.{end}" for end in ("pdf", "png")} | {
+        f"claims/table2.{end}" for end in ("csv", "json", "md")
+    }
     assert written == table2
     before = contents(runs.parent)
     assert report() == 0
