@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arml.classifier.differences import sq_distances
-from arml.classifier.exactly import sq_distances as exact_sq_distances
 from arml.classifier.fitted import Compute, FittedKNN
-from arml.classifier.nearest import near
+from arml.classifier.nearest import by_intervals, exact_distances, near
 from arml.classifier.rounding import UNIT_ROUNDOFF
 
 Array = NDArray[np.float64]
@@ -97,27 +96,16 @@ class _Place:
 
 def _by_intervals(fitted: FittedKNN, place: _Place, some: Integers) -> tuple[Integers, Integers]:
     """Of the candidates ``some`` those that are among the K nearest in any case, and those that may share the rest."""
-    K = fitted.n_neighbors
     T = fitted.differences(place.point, some)
     c, error = sq_distances(fitted.train.metric, T, place.blur / fitted.frame.unit)
-    near, far = c - error, c + error
-    able = near <= np.partition(far, K - 1)[K - 1]
-    if int(able.sum()) == K:
-        return some[able], some[:0]
-    # Fewer than K points can be as near as these.
-    surely = far < np.partition(near, K - 1)[K - 1]
-    return some[surely], some[able & ~surely]
+    surely, open_ = by_intervals(c, error, fitted.n_neighbors)
+    return some[surely], some[open_]
 
 
 def _exactly(fitted: FittedKNN, place: _Place, surely: Integers, free: Integers) -> tuple[Integers, Integers]:
     """The same of candidates that intervals leave open, from their distances as exact numbers."""
     places = fitted.n_neighbors - len(surely)
-    # Copies of one training point need not be compared.
-    points = fitted.X_train[free]
-    alike = {point.tobytes(): at for at, point in enumerate(points)}
-    distances = exact_sq_distances(fitted.exact_factor, points[list(alike.values())], place.x, place.delta)
-    known = dict(zip(alike, distances, strict=True))
-    exact = [known[point.tobytes()] for point in points]
+    exact = exact_distances(fitted, free, place.x, place.delta)
     last = sorted(exact)[places - 1]
     nearer, tied = free[[value < last for value in exact]], free[[value == last for value in exact]]
     if len(nearer) + len(tied) == places:

@@ -1,4 +1,4 @@
-"""The nearest training points: by one matrix product, and from differences of points where that leaves a doubt."""
+"""The nearest training points: by one matrix product, and where that leaves a doubt from differences, and exactly."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from arml.classifier.differences import sq_distances
+from arml.classifier.exactly import sq_distances as exact_sq_distances
 from arml.classifier.fitted import Compute, FittedKNN
 from arml.classifier.rounding import magnitudes
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 # Training points whose differences are looked at together.
 _BLOCK = 4096
@@ -66,15 +68,48 @@ def near(fitted: FittedKNN, X: Array, compute: Compute, blur: Array | None = Non
 def nearest(fitted: FittedKNN, X: Array, compute: Compute) -> Integers:
     """Training indices (t, K) of the nearest points of X (t, d), in no particular order.
 
-    Distances are those computed from differences of points wherever the matrix product leaves a doubt; of points at
-    the same distance the one with the smaller index is nearer.
+    Where rounding leaves a doubt exact arithmetic decides, so that whoever asks whether a label is lost
+    (`arml.classifier.event`) and whoever asks for the answer see the same classifier. Of points at the same distance
+    the one with the smaller index is nearer.
     """
     found = near(fitted, X, compute)
     for i, some in found.doubtful.items():
-        some = np.sort(some)
-        c = sq_distances(fitted.train.metric, fitted.differences(X[i], some))[0]
-        found.indices[i] = some[np.argsort(c, kind="stable")[: fitted.n_neighbors]]
+        found.indices[i] = _first(fitted, X[i], np.sort(some))
     return found.indices
+
+
+def by_intervals(c: Array, error: Array, K: int) -> tuple[Booleans, Booleans]:
+    """Of candidates at distances c (m,), each off by at most error (m,): which are among the K nearest in any case, and
+    which may share the places that are left."""
+    near, far = c - error, c + error
+    able = near <= np.partition(far, K - 1)[K - 1]
+    if int(able.sum()) == K:
+        return able, np.zeros(len(c), dtype=bool)
+    # Fewer than K points can be as near as these.
+    surely = far < np.partition(near, K - 1)[K - 1]
+    return surely, able & ~surely
+
+
+def exact_distances(fitted: FittedKNN, some: Integers, x: Array, delta: Array) -> list[int]:
+    """Squared distances of the training points ``some`` (m,) to ``x + delta`` as integers, all in one unit."""
+    points = fitted.X_train[some]
+    # Copies of one training point need not be looked at twice.
+    alike = {point.tobytes(): at for at, point in enumerate(points)}
+    distances = exact_sq_distances(fitted.exact_factor, points[list(alike.values())], x, delta)
+    known = dict(zip(alike, distances, strict=True))
+    return [known[point.tobytes()] for point in points]
+
+
+def _first(fitted: FittedKNN, x: Array, some: Integers) -> Integers:
+    """The K nearest of the training points ``some`` (m,), which ascend."""
+    K = fitted.n_neighbors
+    surely, open_ = by_intervals(*sq_distances(fitted.train.metric, fitted.differences(x, some)), K)
+    free = some[open_]
+    if not len(free):
+        return some[surely]
+    exact = exact_distances(fitted, free, x, np.zeros(len(x)))
+    order = sorted(range(len(free)), key=lambda at: (exact[at], at))
+    return np.concatenate([some[surely], free[order[: K - int(surely.sum())]]])
 
 
 def _without_doubt(fitted: FittedKNN, x: Array, some: Integers, blur: Array | None) -> Integers:

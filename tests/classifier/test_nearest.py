@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from arml.classifier.event import Outcome, outcomes
 from arml.classifier.fitted import Compute
 from arml.classifier.homes import sights
 from arml.classifier.nearest import near, nearest
@@ -151,3 +152,43 @@ def test_a_test_points_share_at_its_worst_hides_no_candidate(seed, K, monkeypatc
     monkeypatch.setattr(TrainingSet, "sq_distances", lambda *given: distances(*given) + sign * off * (1 - 1e-9))
     found = candidates(fitted, x)[0]
     assert int(exact.argmin()) in found
+
+
+@pytest.mark.parametrize("K", [1, 3, 5])
+def test_the_nearest_are_those_of_the_stored_numbers_where_floats_cannot_tell(K):
+    """Thirds of whole numbers: many pairs are as far apart up to the rounding of 1/3, and hardly any exactly."""
+    doubts = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X, points = (rng.integers(0, 4, size=(n, 6)) / 3 for n in (40, 8))
+        fitted = fit(np.eye(6), X, rng.integers(0, 3, 40), K)
+        found = nearest(fitted, points, Compute())
+        doubts += len(near(fitted, points, Compute()).doubtful)
+        for x, indices in zip(points, found, strict=True):
+            distances = seen(np.eye(6), X, x)[0]
+            order = sorted(range(40), key=lambda i: (distances[i], i))
+            assert sorted(indices.tolist()) == sorted(order[:K])
+    assert doubts > 20
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_copies_fill_the_places_in_the_order_of_their_indices(K):
+    X = np.array([[5.0, 0.0], *[[1 / 3, 0.0]] * 6, [1 / 3 + 2.0**-54, 0.0]])
+    fitted = fit(np.eye(2), X, np.arange(8) % 2, K)
+    assert sorted(nearest(fitted, np.zeros((1, 2)), Compute())[0].tolist()) == list(range(1, K + 1))
+
+
+@pytest.mark.parametrize("event", ["majority", "plurality", "predict"])
+def test_whoever_asks_for_the_answer_and_whether_the_label_is_lost_sees_the_same_classifier(event):
+    """A label that is kept is the answer; without ties the other way round, too."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X, points = (rng.integers(0, 4, size=(n, 6)) / 3 for n in (40, 8))
+        fitted = fit(np.eye(6), X, rng.integers(0, 2, 40), 3)
+        votes = fitted.votes[nearest(fitted, points, Compute())]
+        answer = (votes.sum(axis=1) >= 2).astype(np.int64)
+        for label in (0, 1):
+            labels = np.full(8, label)
+            found = outcomes(fitted, points, np.zeros(points.shape), labels, event, Compute())
+            assert (answer[found == Outcome.KEPT] == label).all()
+            assert (answer[found == Outcome.LOST] != label).all()
