@@ -10,6 +10,7 @@ import numpy as np
 
 from arml.records.contents import BOUNDS
 from arml.records.reader import RadiiRecord
+from arml.reports.names import is_from_file, methods_in_order, with_names
 from arml.reports.published import METHOD_LABELS
 
 #: Parameters that may have any value, because a footnote of the table states it.
@@ -56,6 +57,16 @@ class Kind:
     steps: int | None = None
     seeks_majority: bool = False
     event: str | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the radii are the classifier's own, each closed or known to lie between two bounds."""
+        return self.name == "exact"
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether the radii are lower bounds that nothing stands beside."""
+        return not (self.is_attack or self.is_exact)
 
     @property
     def is_attack(self) -> bool:
@@ -185,9 +196,10 @@ def choose_records(records: Sequence[RadiiRecord], spec: TableSpec) -> tuple[Cho
     several metrics that with the most kinds is taken. Of several fitting records those of the code at hand come first,
     of these those that evaluated the most points, then those whose attack took the most steps or whose search was
     allowed the most nodes, those with proofs, those fitted on the most points, and the user's own before the ledger's.
-    When they were made decides nothing: where several are left their numbers must be the same. Returns the chosen
-    records in the table's order and one note for each ambiguous cell, for each of the user's own that is not what the
-    ledger has, and for each that has records but none with the table's settings.
+    When they were made decides nothing: where several are left their numbers must be the same. After the table's
+    methods come the user's own metrics, by the names of their files (`arml.reports.names`). Returns the chosen records
+    in the table's order and one note for each ambiguous cell, for each of the user's own that is not what the ledger
+    has, and for each that has records but none with the table's settings.
 
     Raises
     ------
@@ -196,8 +208,10 @@ def choose_records(records: Sequence[RadiiRecord], spec: TableSpec) -> tuple[Cho
     """
     chosen: Chosen = {}
     notes: list[str] = []
+    records = with_names(records)
+    own = {record.method for record in records if record.local and is_from_file(record.method)}
     for dataset in spec.datasets:
-        for method in spec.methods:
+        for method in methods_in_order(spec.methods, own):
             mine = [record for record in records if (record.dataset, record.method) == (dataset, method)]
             choices = [_choice([r for r in mine if _measured_on(r) == group], spec) for group in _groups(mine)]
             if not choices:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
@@ -19,16 +20,28 @@ from arml.records.files import write_bytes
 #: Width in inches of one column and of the full text of a two-column page.
 COLUMN_WIDTH, TEXT_WIDTH = 3.4, 7.0
 
-#: Okabe and Ito's colours, told apart by colour-blind readers too; line style and marker repeat the distinction.
-METHOD_STYLES: dict[str, tuple[str, LineStyleType, str]] = {
-    "euclidean": ("#000000", (0, (1, 1.2)), "o"),
-    "nca": ("#E69F00", (0, (5, 1.5)), "^"),
-    "lmnn": ("#56B4E9", (0, (3, 1, 1, 1)), "s"),
-    "itml": ("#009E73", (0, (5, 1, 1, 1, 1, 1)), "D"),
-    "lfda": ("#CC79A7", (0, (2, 1)), "v"),
+Style = tuple[str, LineStyleType, str]
+
+#: Okabe and Ito's colours, told apart by colour-blind readers too; line style and marker repeat the distinction. In
+#: grey NCA is as light as LMNN, and ITML, LFDA and ARML about as dark: of these no two have dashes that look alike.
+METHOD_STYLES: dict[str, Style] = {
+    "euclidean": ("#000000", (0, (1, 1.3)), "o"),
+    "nca": ("#E69F00", (0, (6, 2)), "^"),
+    "lmnn": ("#56B4E9", (0, (4, 1.6, 1, 1.6)), "s"),
+    "itml": ("#009E73", (0, (7, 1.6, 1, 1.6, 1, 1.6)), "D"),
+    "lfda": ("#CC79A7", (0, (2.2, 1.6)), "v"),
     "arml": ("#D55E00", "-", "P"),
 }
-OTHER_STYLE: tuple[str, LineStyleType, str] = ("#0072B2", (0, (8, 2)), "X")
+#: For the user's own metrics, in turn.
+OTHER_STYLES: tuple[Style, ...] = (
+    ("#0072B2", (0, (10, 2)), "X"),
+    ("#7A4FA3", (0, (1, 3)), "h"),
+    ("#7A5C00", (0, (4, 1.4, 1, 1.4, 1, 1.4, 1, 1.4)), "<"),
+    ("#8B1A4A", (0, (12, 2, 1, 2)), ">"),
+    ("#5F6B6D", (0, (3, 3)), "*"),
+)
+#: Width of a character of a legend in its font size, a little more than the mean.
+_CHARACTER = 0.62
 
 # matplotlib types the keys of its settings as one literal per setting, which a dictionary built here cannot satisfy.
 _SETTINGS: dict[Any, Any] = {
@@ -48,6 +61,12 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
+def method_styles(methods: Iterable[str]) -> dict[str, Style]:
+    """Colour, line style and marker of each method; those that are not the papers' take turns, by their names."""
+    others = sorted(set(methods) - set(METHOD_STYLES))
+    return METHOD_STYLES | {name: OTHER_STYLES[place % len(OTHER_STYLES)] for place, name in enumerate(others)}
+
+
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Within it, figures are built and saved with the project's settings on top of matplotlib's own defaults.
@@ -63,6 +82,22 @@ def paper_style() -> Iterator[None]:
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of the given size in inches, without pyplot's global state; use within `paper_style`."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def legend_columns(labels: Sequence[str], width: float, handle: float = 2.6, gap: float = 1.2) -> int:
+    """As many columns of a legend as fit into ``width`` inches, in rows of about the same length.
+
+    ``handle`` is the room for a line and ``gap`` that between columns, both in font sizes.
+    """
+    inches = _SETTINGS["legend.fontsize"] / 72
+    for wanted in range(len(labels), 1, -1):
+        number = -(-len(labels) // -(-len(labels) // wanted))
+        # As matplotlib deals entries out to columns.
+        columns = np.array_split([len(label) for label in labels], number)
+        text = sum(int(column.max()) for column in columns) * _CHARACTER
+        if inches * (text + len(columns) * (handle + 0.5) + (len(columns) - 1) * gap + 1) <= width:
+            return len(columns)
+    return 1
 
 
 def save(figure: Figure, path: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from arml.reports.bands import bands_figure, best_attack, write_bands
 from arml.reports.selection import TABLE2, choose_records
 from arml.reports.style import METHOD_STYLES, paper_style
 from arml.subset import evaluation_indices
-from tests.records.synthetic import write_kind, write_table2
+from tests.records.synthetic import METHODS, write_kind, write_table2
 
 
 def read(runs):
@@ -78,20 +78,60 @@ def test_what_is_there_is_drawn(runs, kinds, words, lines):
     assert len(panel.collections) == ("gap" in words)
 
 
-def test_fewer_points_are_said_and_the_band_compares_the_same_points(runs):
-    write_table2(runs, ["usps"], methods=("arml",), n_boundary=100)
-    write_table2(runs, ["mnist"], methods=("arml",), kinds=("certified", "boundary"), n_boundary=100)
-    assert draw(runs).axes[0].get_title() == "ARML (boundary: 100 points)"
-    [panel] = draw(runs, "mnist").axes
-    assert panel.get_title() == "ARML (100 points)"
-    certified, attacked = (line.get_ydata() * 100 for line in panel.lines[:2])
-    for errors in (certified, attacked):
+def test_all_curves_of_a_panel_are_of_the_same_points_and_the_title_says_how_many(runs):
+    write_table2(runs, ["usps"], methods=("arml", "nca"), n_boundary=100)
+    write_kind(runs, "splice", "arml", "certified", np.linspace(0, 0.5, 1000))
+    exact = write_kind(runs, "splice", "arml", "exact", np.linspace(0, 0.5, 1000)[:100])
+    write_kind(runs, "splice", "nca", "certified", np.linspace(0, 0.5, 1000))
+    nca, arml = draw(runs).axes
+    assert (nca.get_title(), arml.get_title()) == ("NCA\n100 common points", "ARML\n100 common points")
+    for line in arml.lines[:3]:
+        errors = line.get_ydata() * 100
         assert np.allclose(errors, errors.round())
+    # A panel whose kinds have equally many points stays whole.
+    nca, arml = draw(runs, "splice").axes
+    assert (nca.get_title(), arml.get_title()) == ("NCA", "ARML\n100 common points")
+    certified, drawn = arml.lines[:2]
+    assert certified.get_xydata().tolist() == drawn.get_xydata().tolist()
+    assert len(nca.lines[0].get_xydata()) > 500
+    assert exact.name in {record.folder.name for record in read(runs).values()}
 
 
-@pytest.mark.parametrize("methods", [("arml",), ("euclidean", "arml"), ("euclidean", "nca", "lmnn", "arml")])
+def test_an_open_exact_curve_is_a_band_between_two(runs):
+    lower, upper = np.repeat([0.0, 0.5, 1.0, 9.0], 250), np.repeat([0.0, 0.5, 1.25, 9.0], 250)
+    status = ["misclassified"] * 250 + ["exact"] * 250 + ["bounded"] * 250 + ["exact"] * 250
+    write_kind(runs, "usps", "arml", "exact", lower, upper=upper, status=status)
+    figure = draw(runs)
+    [panel] = figure.axes
+    least, most = panel.lines[:2]
+    assert least.get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1.25, 0.75], [2.5, 0.75]]
+    assert most.get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1, 0.75], [2.5, 0.75]]
+    [band] = panel.collections
+    corners = {tuple(point) for point in band.get_paths()[0].vertices.tolist()}
+    assert {(1.0, 0.5), (1.0, 0.75), (1.25, 0.75)} <= corners
+    assert labels(figure) == ["exact", "exact, only bounded", "paper, certified", "paper, empirical"]
+
+
+def test_the_users_own_metrics_have_panels_after_the_six(runs):
+    write_table2(runs, ["usps"], methods=("arml",))
+    write_kind(runs, "usps", "from_file", "certified", np.ones(1000), fit_report={"source": "/a/my_metric.npz"})
+    assert [panel.get_title() for panel in draw(runs).axes] == ["ARML", "my_metric"]
+
+
+@pytest.mark.parametrize(
+    "methods", [("arml",), ("euclidean", "arml"), ("euclidean", "nca", "lmnn", "arml"), (*METHODS, "from_file")]
+)
 def test_nothing_is_clipped_and_nothing_overlaps(runs, methods):
-    write_table2(runs, ["usps"], methods=methods, n_boundary=100)
+    six = tuple(method for method in methods if method != "from_file")
+    write_table2(runs, ["usps"], methods=six, n_boundary=300)
+    for method in six:
+        n = 100 if method in ("itml", "lfda") else 1000
+        status = ["time_limit"] * n
+        write_kind(runs, "usps", method, "exact", np.full(n, 0.1), upper=np.ones(n), status=status)
+    if "from_file" in methods:
+        source = {"source": "a_name_that_is_longer_than_a_panel_is_wide.npz"}
+        write_kind(runs, "usps", "from_file", "certified", np.ones(1000), fit_report=source)
+        write_kind(runs, "usps", "from_file", "local_search", np.ones(300) * 2, fit_report=source)
     figure = draw(runs)
     with paper_style():
         figure.draw_without_rendering()

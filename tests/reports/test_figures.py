@@ -7,7 +7,7 @@ from arml.records.reader import read_boundary_records, read_radii_records
 from arml.reports.boundaries import boundaries_figure, write_figure1
 from arml.reports.figures import curves_figure, write_curves
 from arml.reports.selection import DEMO, TABLE1, DisagreementError, choose_records
-from arml.reports.style import METHOD_STYLES, paper_style
+from arml.reports.style import METHOD_STYLES, OTHER_STYLES, method_styles, paper_style
 from tests.records.synthetic import METHODS, write_boundary, write_paper_like, write_radii
 
 
@@ -82,6 +82,84 @@ def test_methods_differ_in_colour_in_line_and_in_marker():
     assert set(METHOD_STYLES) == set(METHODS)
     for aspect in zip(*METHOD_STYLES.values(), strict=True):
         assert len(set(aspect)) == len(METHODS)
+    own = {f"from_file:{name}": style for name, style in zip("abcde", OTHER_STYLES, strict=True)}
+    styles = method_styles([*METHODS, *reversed(own)])
+    assert styles == METHOD_STYLES | own
+    assert len(set(styles.values())) == len(styles)
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear light; and the brightness alone.
+SEEN = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "grey": [[0.2126, 0.7152, 0.0722]] * 3,
+}
+
+
+def look(color, matrix):
+    """A colour as it is seen, in a space where equal steps look about equal."""
+    rgb = np.array(mpl.colors.to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(np.clip(np.array(matrix) @ linear, 0, 1))
+
+
+def dashes(style):
+    """Dash and gap lengths of a line over their sum, one number for each of eight parts."""
+    if style == "-":
+        return np.ones(64)
+    steps = np.cumsum(style[1])
+    at = np.arange(64) / 64 * 24 % steps[-1]
+    return 1.0 - np.searchsorted(steps, at, side="right") % 2
+
+
+@pytest.mark.parametrize("sight", list(SEEN))
+def test_curves_are_told_apart_by_their_colour_or_else_by_their_dashes(sight):
+    looks = list(METHOD_STYLES.items())
+    for i, (_, (color, line, _)) in enumerate(looks):
+        for _, (other, another, _) in looks[:i]:
+            near = np.linalg.norm(look(color, SEEN[sight]) - look(other, SEEN[sight])) < 0.2
+            assert not near or np.mean(dashes(line) != dashes(another)) > 0.15
+
+
+def test_open_radii_are_a_band_between_two_curves(runs):
+    lower, upper = np.repeat([0.0, 0.5, 1.0, 9.0], 250), np.repeat([0.0, 0.5, 1.25, 9.0], 250)
+    status = ["misclassified"] * 250 + ["exact"] * 250 + ["time_limit"] * 250 + ["exact"] * 250
+    write_radii(runs, "usps", "arml", lower, upper=upper, status=status)
+    with paper_style():
+        figure = curves_figure(["usps"], read(runs), TABLE1)
+    [panel] = figure.axes
+    least, most, _ = panel.lines
+    assert least.get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1.25, 0.75], [2.5, 0.75]]
+    assert most.get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1, 0.75], [2.5, 0.75]]
+    sampling, between = panel.collections
+    assert {(1.0, 0.5), (1.0, 0.75), (1.25, 0.75)} <= {tuple(point) for point in between.get_paths()[0].vertices}
+    assert sampling.get_alpha() < between.get_alpha()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ARML", "radii only bounded", "paper"]
+
+
+def test_the_users_own_metrics_are_drawn_beside_the_papers_under_their_names(runs):
+    write_paper_like(runs, ["usps", "splice"])
+    names = ["my_metric", "arml", "a_very_long_name_that_has_no_room_in_a_legend", "a$b$"]
+    for place, name in enumerate(names):
+        report = {"source": f"/home/me/{name}.npz"}
+        write_radii(runs, "usps", "from_file", np.linspace(0, 3, 1000), metric=str(place + 3), fit_report=report)
+    for datasets in (["usps"], ["splice", "usps"]):
+        with paper_style():
+            figure = curves_figure(datasets, read(runs), TABLE1)
+            figure.draw_without_rendering()
+            [legend] = figure.legends
+            assert [text.get_text() for text in legend.get_texts()][6:] == [
+                r"a\$b\$", "a_very_long_name_th…", "arml (file)", "my_metric", "paper",
+            ]  # fmt: skip
+            box, everything = legend.get_window_extent(), figure.get_tightbbox()
+            assert not any(box.overlaps(panel.get_tightbbox()) for panel in figure.axes)
+            assert min(everything.x0, everything.y0) >= 0
+            assert everything.x1 <= figure.get_figwidth()
+            assert everything.y1 <= figure.get_figheight()
+            for panel in figure.axes:
+                assert panel.get_position().width > 0.3
+                assert panel.get_position().height > 0.3
 
 
 def test_digits_end_at_the_radii_asked_for_and_show_no_paper(runs):
