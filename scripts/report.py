@@ -21,7 +21,9 @@ from arml.reports.claims import claims_csv, claims_json, claims_markdown, load_r
 from arml.reports.earlier import cells_without_records, with_earlier
 from arml.reports.figures import curves_figure, write_curves
 from arml.reports.footnotes import Footnotes, footnotes
-from arml.reports.layout import latex, markdown
+from arml.reports.latex import latex
+from arml.reports.layout import markdown
+from arml.reports.missing import missing_line
 from arml.reports.published import DATASET_LABELS
 from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import DEMO, TABLES, Chosen, DisagreementError, TableSpec, choose_records
@@ -49,15 +51,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.datasets:
         specs = [replace(spec, datasets=tuple(options.datasets)) for spec in specs]
     ledger = None if options.demo else options.ledger
-    records = all_records(options.runs, ledger, say, allow_old=options.allow_old)
+    warnings: list[str] = []
+
+    def warn(message: str) -> None:
+        warnings.append(message)
+        say(message)
+
+    records = all_records(options.runs, ledger, warn, allow_old=options.allow_old)
     lines: list[str] = []
     failed = False
     parts: list[tuple[str, Callable[[], list[str]]]] = [
-        (spec.name, partial(report, spec, records, options)) for spec in specs
+        (spec.name, partial(report, spec, records, options, warnings)) for spec in specs
     ]
     if any(spec.name == "table2" for spec in specs):
-        mine = [record for record in records if record.dataset in {name for spec in specs for name in spec.datasets}]
-        parts.append(("exact_knn", lambda: wrote(write_tightness(mine, options.out, options.only, options.ledger))))
+        names = list(dict.fromkeys(name for spec in specs for name in spec.datasets))
+        mine = [record for record in records if record.dataset in names]
+        compare = partial(write_tightness, mine, options.out, options.only, options.ledger, warnings, names)
+        parts.append(("exact_knn", lambda: wrote(compare())))
     if "figures" in options.only and any(spec.name == "table1" for spec in specs):
         parts.append(("figure1", partial(report_figure1, options)))
     for name, write in parts:
@@ -122,8 +132,12 @@ def report_apart(tables: Sequence[str], options: argparse.Namespace) -> int:
     return int(any(process.returncode for process in running))
 
 
-def report(spec: TableSpec, records: Sequence[RadiiRecord], options: argparse.Namespace) -> list[str]:
+def report(
+    spec: TableSpec, records: Sequence[RadiiRecord], options: argparse.Namespace, warnings: Sequence[str] = ()
+) -> list[str]:
     """Write what the options ask for of one table; returns lines to print, none where the table has no records.
+
+    ``warnings`` are what was said of records that were not read: the table counts them.
 
     Raises
     ------
@@ -143,12 +157,13 @@ def report(spec: TableSpec, records: Sequence[RadiiRecord], options: argparse.Na
             say_where_from(chosen, gone, spec)
     if table.empty:
         return []
+    missing = missing_line(table, chosen, records, spec, warnings)
     written: list[Path] = []
     if options.demo:
-        written = write_demo(table, notes, chosen, spec, options.out / "demo")
+        written = write_demo(table, notes, missing, chosen, spec, options.out / "demo")
     else:
         if "tables" in options.only:
-            written += write_tables(table, notes, spec, options.out / "tables")
+            written += write_tables(table, notes, missing, spec, options.out / "tables")
         if "figures" in options.only:
             written += write_figures(chosen, spec, gone, options.out / "figures")
         if "claims" in options.only:
@@ -190,12 +205,14 @@ def report_figure1(options: argparse.Namespace) -> list[str]:
     return wrote(write_figure1(boundaries, options.out / "figures")) if boundaries else []
 
 
-def write_tables(table: pd.DataFrame, notes: Footnotes, spec: TableSpec, folder: Path, name: str = "") -> list[Path]:
+def write_tables(
+    table: pd.DataFrame, notes: Footnotes, missing: str, spec: TableSpec, folder: Path, name: str = ""
+) -> list[Path]:
     """Write ``<name>.csv``, ``.md`` and ``.tex`` (the table's own name by default); returns the files."""
     stem = name or spec.name
     return [
         write_text(folder / f"{stem}.csv", table_csv(table)),
-        write_text(folder / f"{stem}.md", markdown(table, spec, notes)),
+        write_text(folder / f"{stem}.md", markdown(table, spec, notes, missing)),
         write_text(folder / f"{stem}.tex", latex(table, spec, notes)),
     ]
 
@@ -211,11 +228,13 @@ def write_claims(table: pd.DataFrame, chosen: Chosen, spec: TableSpec, folder: P
     ]
 
 
-def write_demo(table: pd.DataFrame, notes: Footnotes, chosen: Chosen, spec: TableSpec, folder: Path) -> list[Path]:
+def write_demo(
+    table: pd.DataFrame, notes: Footnotes, missing: str, chosen: Chosen, spec: TableSpec, folder: Path
+) -> list[Path]:
     """Write the demo's table and figure; returns the files."""
     with paper_style():
         figure = curves_figure(spec.datasets, chosen, spec)
-    return [*write_tables(table, notes, spec, folder, "table"), *save(figure, folder / "robust_error")]
+    return [*write_tables(table, notes, missing, spec, folder, "table"), *save(figure, folder / "robust_error")]
 
 
 def say(message: str) -> None:

@@ -12,7 +12,7 @@ from arml.reports.claims import Verdict
 from arml.reports.tables import CELL
 from arml.reports.tables import COLUMNS as TABLE_COLUMNS
 
-_NUMBERS = ("radius", "paper_error", "error", "error_low", "error_high", "difference")
+_NUMBERS = ("radius", "paper_error", "error", "error_least", "error_low", "error_high", "difference")
 _TYPES: dict[str, type] = {"k": int, "n_test": int} | dict.fromkeys(_NUMBERS, float)
 _RANK = {verdict.value: rank for rank, verdict in enumerate(Verdict)}
 

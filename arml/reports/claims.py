@@ -22,6 +22,8 @@ are never deterministic, not even for Euclidean, and the sampling verdict is ope
 For an attack the verdict so compares two runs that step at random. Where the metric and the points are the same the
 interval is generous, the more so the fewer points were attacked: "within sampling error" is weak evidence there.
 
+Where exact radii are only bounded, the error that is judged is the proven one, the most that it can be.
+
 ``direction`` says separately, in printed digits, whether ours is better (the smaller error), worse or the same. Where
 the error is an attack's it says smaller, larger or the same: a larger one means a stronger attack where the metric is
 the same, so that it is no matter of better or worse.
@@ -228,8 +230,18 @@ def _definitions(spec: TableSpec) -> list[str]:
         "  proportions (ours of n points, the paper's of 1,000). Not available to Euclidean, which has no randomness,",
         *exception,
         "- **differs**: neither.",
+        *_proven_error(spec),
         *remark,
         "",
+    ]
+
+
+def _proven_error(spec: TableSpec) -> list[str]:
+    if not any(kind.is_exact and kind.paper for kind in spec.kinds):
+        return []
+    return [
+        "- Where an exact error is known to lie between two numbers, ours here is the larger one: what is proven. The",
+        "  table shows both.",
     ]
 
 

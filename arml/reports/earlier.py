@@ -15,6 +15,7 @@ import pandas as pd
 from arml.records.files import parse_csv
 from arml.reports.errors import wilson_interval
 from arml.reports.footnotes import Footnotes
+from arml.reports.names import methods_in_order
 from arml.reports.selection import TableSpec
 from arml.reports.tables import CELL, COLUMNS, has_paper_numbers, printed_errors
 
@@ -38,7 +39,8 @@ def with_earlier(
     if missing.empty:
         return table, notes
     whole = pd.concat([table, missing], ignore_index=True) if len(table) else missing
-    order = {name: place for place, name in enumerate((*spec.datasets, *spec.methods, *(k.name for k in spec.kinds)))}
+    methods = methods_in_order(spec.methods, whole["method"])
+    order = {name: place for place, name in enumerate((*spec.datasets, *methods, *(k.name for k in spec.kinds)))}
     keys = [whole[column].map(order) for column in ("dataset", "method", "kind")]
     whole = whole.assign(_d=keys[0], _m=keys[1], _k=keys[2]).sort_values(["_d", "_m", "_k", "radius"], kind="stable")
     cells = missing[["dataset", "method", "kind"]].drop_duplicates().itertuples(index=False, name=None)
@@ -66,8 +68,11 @@ def _missing(table: pd.DataFrame, spec: TableSpec, ledger: Path) -> pd.DataFrame
     ]
     missing = cells[wanted]
     bounds = [wilson_interval(error, n) for error, n in zip(missing["error"], missing["n_test"], strict=True)]
+    # What was printed then was one number; a footnote says where radii were only bounded.
     missing = missing.assign(
-        error_low=[float(low) for low, _ in bounds], error_high=[float(high) for _, high in bounds]
+        error_least=missing["error"],
+        error_low=[float(low) for low, _ in bounds],
+        error_high=[float(high) for _, high in bounds],
     )
     if not has_paper_numbers(spec):
         return missing.assign(paper_error=float("nan"))[list(COLUMNS)]

@@ -9,7 +9,9 @@ import numpy as np
 from arml.radii import Status
 from arml.records.reader import RadiiRecord
 from arml.reports.errors import robust_error
-from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_radii
+from arml.reports.intervals import open_points
+from arml.reports.names import method_label
+from arml.reports.published import DATASET_LABELS, paper_radii
 from arml.reports.selection import Chosen, Kind, TableSpec, points_fitted
 from arml.reports.tables import cell_radii, has_paper_numbers
 
@@ -59,7 +61,7 @@ def majority_remark(chosen: Chosen, spec: TableSpec, kind: Kind) -> str:
             more = float(robust_error(record.points["majority"], radius) - robust_error(record.points["upper"], radius))
             if more > largest:
                 label = DATASET_LABELS.get(dataset, dataset)
-                largest, where = more, f" ({METHOD_LABELS.get(method, method)} on {label} at {radius:g})"
+                largest, where = more, f" ({method_label(method)} on {label} at {radius:g})"
     if not before:
         return ""
     return (
@@ -76,13 +78,22 @@ def fewer_remark(chosen: Chosen, spec: TableSpec, kind: Kind, record: RadiiRecor
     """
     n, wanted = len(record.points), spec.points_wanted(record)
     alike = [other for cell, other in chosen.items() if cell[2] == kind.name and len(other.points) == n]
-    hours = sum(other.wall_seconds / n * (spec.points_wanted(other) - n) for other in alike) / 3600
+    seconds = sum(other.wall_seconds / n * (spec.points_wanted(other) - n) for other in alike)
     done = "attacked" if kind.is_attack else "searched"
     remark = f"{kind.title}: only {n:,} of the {wanted:,} test points were {done}"
-    if np.isnan(hours):
+    if np.isnan(seconds):
         return remark
     rows = "this row" if len(alike) == 1 else f"the {len(alike)} rows so marked"
-    return f"{remark}; the rest of {rows} would take {hours:.1f} hours at the pace of the runs"
+    return f"{remark}; the rest of {rows} would take {duration_text(seconds)} at the pace of the runs"
+
+
+def duration_text(seconds: float) -> str:
+    """A length of time in the unit that a reader would choose."""
+    for unit, size, digits in (("hour", 3600, 1), ("minute", 60, 0), ("second", 1, 0)):
+        if seconds >= size:
+            amount = f"{seconds / size:.{digits}f}"
+            return f"{amount} {unit}{'' if amount == '1' else 's'}"
+    return "less than a second"
 
 
 def _of_version(record: RadiiRecord) -> list[str]:
@@ -109,9 +120,9 @@ def _of_bounds(record: RadiiRecord, kind: Kind) -> list[str]:
             f"on {tied / len(status):.1%} of the points another class is exactly as near as the point's own; "
             "a tie counts as an attack, so their radius is 0".replace("%", " %", 1)
         )
-    inexact = int(status.isin([Status.BOUNDED.value, Status.TIME_LIMIT.value]).sum())
-    if inexact and kind.name == "exact":
-        texts.append(f"the radius of {inexact} of {len(status):,} points is only bounded; its lower bound is used")
+    inexact = int(open_points(record).sum())
+    if inexact and kind.is_exact:
+        texts.append(f"the radius of {inexact} of {len(status):,} points is only bounded")
     return texts
 
 

@@ -1,9 +1,12 @@
-"""The paper's layout of a table of robust errors, as Markdown and as LaTeX (booktabs).
+"""The paper's layout of a table of robust errors, and its Markdown; `arml.reports.latex` prints the same for a paper.
 
-Datasets are blocks with their own row of radii, methods are rows, the smallest error of a column is bold; equal
-printed digits are all bold, as in the paper. Where the methods of a kind were evaluated on different numbers of points
-their errors do not compare, so none of them is bold. A cell that was not run is an em dash. Where a table has several
-kinds of errors they stand side by side in LaTeX, as in the paper, and below each other in Markdown, which has no room.
+Datasets are blocks with their own row of radii, methods are rows, the user's own metrics after the papers' six. A cell
+that was not run is an em dash. Where exact radii are only bounded a cell shows the least and the most that the error
+can be.
+
+Bold is what is smallest in its column whatever the open radii are: no other cell's least is below its most, in printed
+digits. Equal digits are so all bold, as in the paper; two intervals that overlap leave none. Where the methods of a
+kind were evaluated on different numbers of points their errors do not compare, and none is bold either.
 """
 
 from __future__ import annotations
@@ -14,11 +17,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from arml.reports.footnotes import Footnotes
-from arml.reports.published import DATASET_LABELS, METHOD_LABELS
+from arml.reports.intervals import DASH
+from arml.reports.names import method_label, methods_in_order
+from arml.reports.published import DATASET_LABELS
 from arml.reports.selection import Kind, TableSpec
 
 ABSENT = "—"
-_LATEX_ESCAPES = str.maketrans({"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$"})
+#: What Markdown would read as its own.
+_ESCAPES = str.maketrans({name: "\\" + name for name in "|*<`"})
 
 
 @dataclass(frozen=True)
@@ -41,15 +47,23 @@ class Part:
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed number, or the absence of one (``error`` is None); ``paper`` is None where nothing was printed."""
+    """One printed error, or the absence of one; ``paper`` is None where the paper printed nothing.
 
-    error: str | None
+    ``least`` and ``most`` are equal where the error is one number, and both None where the cell was not run.
+    """
+
+    least: str | None
+    most: str | None
     paper: str | None
     best: bool
 
+    def text(self, dash: str) -> str:
+        """The number, or the two with ``dash`` between them."""
+        return f"{self.most}" if self.least == self.most else f"{self.least}{dash}{self.most}"
+
 
 def blocks(table: pd.DataFrame, spec: TableSpec) -> list[Block]:
-    """The datasets of ``table`` in the table's order, each with every method of ``spec``."""
+    """The datasets of ``table`` in the table's order, each with all methods of ``spec`` and then its others."""
     result = []
     for dataset in spec.datasets:
         rows = table[table["dataset"] == dataset]
@@ -67,9 +81,12 @@ def kinds_shown(table: pd.DataFrame, spec: TableSpec) -> list[Kind]:
     return [kind for kind in spec.kinds if (table["kind"] == kind.name).any()]
 
 
-def markdown(table: pd.DataFrame, spec: TableSpec, notes: Footnotes) -> str:
-    """The table as Markdown: one pipe table per dataset and kind; the paper's number stands in parentheses."""
-    marks = _Marks(notes)
+def markdown(table: pd.DataFrame, spec: TableSpec, notes: Footnotes, missing: str = "") -> str:
+    """The table as Markdown: one pipe table per dataset and kind; the paper's number stands in parentheses.
+
+    ``missing`` is its last line: what the table lacks.
+    """
+    marks = Marks(notes)
     lines = [_introduction(table, spec), ""]
     for block in blocks(table, spec):
         label = DATASET_LABELS.get(block.dataset, block.dataset)
@@ -83,70 +100,15 @@ def markdown(table: pd.DataFrame, spec: TableSpec, notes: Footnotes) -> str:
             lines += [pipes(head), pipes([":--", *("--:" for _ in block.radii)])]
             for method, cells in part.rows.items():
                 letters = marks.letters((block.dataset, method, part.kind.name))
-                name = METHOD_LABELS.get(method, method) + (f" <sup>{letters}</sup>" if letters else "")
+                name = markdown_label(method) + (f" <sup>{letters}</sup>" if letters else "")
                 lines.append(pipes([name, *(_markdown_cell(cell) for cell in cells)]))
             lines.append("")
-    lines += [f"<sup>{letter}</sup> {text}.  " for letter, text in marks.texts()]
+    said = [f"<sup>{letter}</sup> {text}.  " for letter, text in marks.texts()]
+    lines += [*said, *([""] if said and missing else []), missing]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def latex(table: pd.DataFrame, spec: TableSpec, notes: Footnotes) -> str:
-    r"""The table as a LaTeX environment to be ``\input``; its first line names the packages it needs."""
-    marks = _Marks(notes)
-    printed = blocks(table, spec)
-    kinds = kinds_shown(table, spec)
-    width = max((len(block.radii) for block in printed), default=0)
-    wide = len(spec.kinds) > 1
-    caption = rf"\caption{{{spec.caption.translate(_LATEX_ESCAPES)} {_bold_rule(spec)}}}"
-    body = [rf"\begin{{tabular}}{{ll{'c' * width * max(1, len(kinds))}}}", r"\toprule"]
-    body += _latex_kinds(kinds, width) if wide else []
-    for number, block in enumerate(printed):
-        body += [r"\midrule"] if number else []
-        body += _latex_block(block, spec.methods, marks, width)
-    body += [r"\bottomrule", r"\end{tabular}" + ("}" if wide else "")]
-    if marks.texts():
-        notes_text = " ".join(
-            rf"\textsuperscript{{{letter}}}~{text.translate(_LATEX_ESCAPES)}." for letter, text in marks.texts()
-        )
-        body += [r"\par\medskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes_text}}}"]
-    environment = "table*" if wide else "table"
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}" + (r" and \usepackage{graphicx}" if wide else ""),
-            rf"\begin{{{environment}}}[t]",
-            r"\centering",
-            caption,
-            rf"\label{{tab:{spec.name}}}",
-            *([r"\setlength{\tabcolsep}{3pt}", r"\resizebox{\textwidth}{!}{%"] if wide else []),
-            *body,
-            rf"\end{{{environment}}}",
-            "",
-        ]
-    )
-
-
-def _latex_kinds(kinds: Sequence[Kind], width: int) -> list[str]:
-    heads = [rf"\multicolumn{{{width}}}{{c}}{{{kind.title}}}" for kind in kinds]
-    rules = [rf"\cmidrule(lr){{{3 + i * width}-{2 + (i + 1) * width}}}" for i in range(len(kinds))]
-    return [" & ".join(["", "", *heads]) + r" \\", " ".join(rules)]
-
-
-def _latex_block(block: Block, methods: Sequence[str], marks: _Marks, width: int) -> list[str]:
-    blank = [""] * (width - len(block.radii))
-    radii = [*(f"{radius:.3f}" for radius in block.radii), *blank] * len(block.parts)
-    lines = [_latex_row(["", r"$\ell_2$-radius", *radii]), r"\midrule"]
-    label = DATASET_LABELS.get(block.dataset, block.dataset).translate(_LATEX_ESCAPES)
-    for method in methods:
-        letters = marks.letters(*((block.dataset, method, part.kind.name) for part in block.parts))
-        name = METHOD_LABELS.get(method, method).translate(_LATEX_ESCAPES)
-        name += rf"\textsuperscript{{{letters}}}" if letters else ""
-        cells = [text for part in block.parts for text in (*map(_latex_cell, part.rows[method]), *blank)]
-        lines.append(_latex_row([label, name, *cells]))
-        label = ""
-    return lines
-
-
-class _Marks:
+class Marks:
     """Letters for footnotes, given in order of appearance; equal texts share a letter."""
 
     def __init__(self, notes: Footnotes) -> None:
@@ -163,6 +125,7 @@ class _Marks:
         return ",".join(found)
 
     def texts(self) -> list[tuple[str, str]]:
+        """Each letter given so far, with its remark."""
         return [(_letter(i), text) for i, text in enumerate(self._seen)]
 
 
@@ -172,7 +135,7 @@ def _letter(index: int) -> str:
 
 
 def _introduction(table: pd.DataFrame, spec: TableSpec) -> str:
-    text = f"{spec.caption} {_bold_rule(spec)}"
+    text = f"{spec.caption} {bold_rule(spec, table)}"
     if table["paper_error"].notna().any():
         text += " The number the paper prints stands in parentheses."
         renamed = [kind.title for kind in kinds_shown(table, spec) if kind.is_attack and kind.paper]
@@ -181,49 +144,55 @@ def _introduction(table: pd.DataFrame, spec: TableSpec) -> str:
     return text
 
 
-def _bold_rule(spec: TableSpec) -> str:
+def bold_rule(spec: TableSpec, table: pd.DataFrame) -> str:
+    """What bold means in a table, and what two numbers in a cell mean where there are any."""
+    interval = ""
+    if (table["error_least"] < table["error"]).any():
+        interval = (
+            " Two numbers are the least and the most that the exact error can be where radii are only bounded; bold is "
+            "then what is the smallest whatever they are."
+        )
     if any(kind.is_attack for kind in spec.kinds):
-        return "The smallest error of a column is in bold where all methods were evaluated on equally many points."
-    return "The best (smallest) error of a column is in bold."
+        return (
+            "The smallest error of a column is in bold where all methods were evaluated on equally many points."
+            + interval
+        )
+    return "The best (smallest) error of a column is in bold." + interval
 
 
 def _part(kind: Kind, rows: pd.DataFrame, radii: Sequence[float], methods: Sequence[str]) -> Part:
     counts = sorted(set(rows["n_test"].tolist()))
     n_test = "" if not counts else f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    return Part(kind, n_test, {method: _cells(rows, method, radii) for method in methods})
+    shown = methods_in_order(methods, rows["method"])
+    return Part(kind, n_test, {method: _cells(rows, method, radii) for method in shown})
 
 
 def _cells(rows: pd.DataFrame, method: str, radii: Sequence[float]) -> list[Cell]:
-    mine = rows[rows["method"] == method]
-    errors: dict[float, float] = dict(zip(mine["radius"], mine["error"], strict=True))
-    printed: dict[float, float] = dict(zip(mine["radius"], mine["paper_error"], strict=True))
     comparable = rows["n_test"].nunique() == 1
     cells = []
     for radius in radii:
-        if radius not in errors:
-            cells.append(Cell(None, None, False))
+        column = rows[rows["radius"] == radius]
+        mine, others = column[column["method"] == method], column[column["method"] != method]
+        if mine.empty:
+            cells.append(Cell(None, None, None, False))
             continue
-        error, paper = f"{errors[radius]:.3f}", printed[radius]
-        best = min(f"{value:.3f}" for value in rows.loc[rows["radius"] == radius, "error"])
-        cells.append(Cell(error, None if pd.isna(paper) else f"{paper:.3f}", comparable and error == best))
+        [(least, most, paper)] = mine[["error_least", "error", "paper_error"]].itertuples(index=False, name=None)
+        printed = f"{most:.3f}"
+        best = comparable and all(printed <= f"{other:.3f}" for other in others["error_least"])
+        cells.append(Cell(f"{least:.3f}", printed, None if pd.isna(paper) else f"{paper:.3f}", best))
     return cells
 
 
 def _markdown_cell(cell: Cell) -> str:
-    if cell.error is None:
+    if cell.most is None:
         return ABSENT
-    text = f"**{cell.error}**" if cell.best else cell.error
+    text = f"**{cell.text(DASH)}**" if cell.best else cell.text(DASH)
     return text if cell.paper is None else f"{text} ({cell.paper})"
 
 
-def _latex_cell(cell: Cell) -> str:
-    if cell.error is None:
-        return "---"
-    return rf"\textbf{{{cell.error}}}" if cell.best else cell.error
-
-
-def _latex_row(fields: Sequence[str]) -> str:
-    return " & ".join(fields) + r" \\"
+def markdown_label(method: str) -> str:
+    """What readers call a method, with nothing in it that Markdown would take for its own."""
+    return method_label(method).translate(_ESCAPES)
 
 
 def pipes(fields: Sequence[str]) -> str:

@@ -11,11 +11,14 @@ import pandas as pd
 
 from arml.records.reader import RadiiRecord
 from arml.reports.errors import robust_error, wilson_interval
-from arml.reports.published import DATASET_LABELS, METHOD_LABELS, paper_errors, paper_radii
+from arml.reports.intervals import counted_least, interval_text
+from arml.reports.names import method_label
+from arml.reports.published import DATASET_LABELS, paper_errors, paper_radii
 from arml.reports.selection import Chosen, TableSpec
 
 COLUMNS = (
-    "dataset", "method", "k", "kind", "radius", "error", "error_low", "error_high", "n_test", "paper_error",
+    "dataset", "method", "k", "kind", "radius", "error", "error_least", "error_low", "error_high", "n_test",
+    "paper_error",
 )  # fmt: skip
 
 #: What identifies a cell.
@@ -25,18 +28,20 @@ CELL = ["dataset", "method", "k", "kind", "radius"]
 def build_table(chosen: Chosen, spec: TableSpec) -> pd.DataFrame:
     """The table's numbers: `COLUMNS`, in the paper's order of datasets and methods, then by kind, radii increasing.
 
-    The radii are those the paper prints for the dataset, else those the record was asked for. ``error_low`` and
-    ``error_high`` are the 95 % Wilson interval on the ``n_test`` evaluated points; ``paper_error`` is NaN where the
-    paper has no such cell.
+    The radii are those the paper prints for the dataset, else those the record was asked for. ``error`` is what is
+    proven: no more than this. ``error_least`` is smaller where exact radii are only bounded (`arml.reports.intervals`):
+    no less than that; elsewhere it is the same number. ``error_low`` and ``error_high`` are the 95 % Wilson interval of
+    ``error`` on the ``n_test`` evaluated points; ``paper_error`` is NaN where the paper has no such cell.
     """
     published = paper_radii(spec.name) if has_paper_numbers(spec) else {}
     rows = []
     for (dataset, method, kind), record in chosen.items():
-        radii = record.counted
+        radii, late = record.counted, counted_least(record)
         for radius in cell_radii(record, published):
             error = float(robust_error(radii, radius))
             low, high = wilson_interval(error, len(radii))
-            rows.append((dataset, method, spec.k, kind, radius, error, float(low), float(high), len(radii)))
+            least = float(robust_error(late, radius))
+            rows.append((dataset, method, spec.k, kind, radius, error, least, float(low), float(high), len(radii)))
     table = pd.DataFrame(rows, columns=list(COLUMNS[:-1]))
     if table.empty or not published:
         return table.assign(paper_error=float("nan"))
@@ -69,6 +74,9 @@ def summary(table: pd.DataFrame, spec: TableSpec) -> str:
     """Plain text for a terminal: one line per method, kind and dataset with its errors over the radii."""
     lines = []
     width = 26 if len(spec.kinds) == 1 else 40
+    texts = [interval_text(least, most) for least, most in zip(table["error_least"], table["error"], strict=True)]
+    table = table.assign(text=texts)
+    cell = 3 + max(map(len, texts), default=5)
     for dataset in spec.datasets:
         for kind in spec.kinds:
             block = table[(table["dataset"] == dataset) & (table["kind"] == kind.name)]
@@ -76,12 +84,9 @@ def summary(table: pd.DataFrame, spec: TableSpec) -> str:
                 continue
             radii = sorted(set(block["radius"]))
             label = DATASET_LABELS.get(dataset, dataset) + ("" if len(spec.kinds) == 1 else f", {kind.name}")
-            lines.append(f"{label + ', l2 radius':<{width}}" + "".join(f"{radius:>8.3g}" for radius in radii))
+            lines.append(f"{label + ', l2 radius':<{width}}" + "".join(f"{radius:>{cell}.3g}" for radius in radii))
             for method, rows in block.groupby("method", sort=False):
-                errors = dict(zip(rows["radius"], rows["error"], strict=True))
-                name = METHOD_LABELS.get(str(method), str(method))
-                lines.append(
-                    f"  {name:<{width - 2}}"
-                    + "".join(f"{errors[radius]:>8.3f}" if radius in errors else f"{'—':>8}" for radius in radii)
-                )
+                errors = dict(zip(rows["radius"], rows["text"], strict=True))
+                shown = "".join(f"{errors.get(radius, '—'):>{cell}}" for radius in radii)
+                lines.append(f"  {method_label(str(method)):<{width - 2}}{shown}")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ data, K and test points. The ratios are of radii, per test point: ``certified / 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +18,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from arml.radii import Status
 from arml.records.files import parse_csv, write_text
 from arml.records.reader import RadiiRecord
+from arml.reports.intervals import OPEN
+from arml.reports.layout import markdown_label
+from arml.reports.missing import FILLED, SETTINGS, left_out, refused
+from arml.reports.names import figure_label, method_label, with_names
 from arml.reports.published import DATASET_LABELS, METHOD_LABELS
 from arml.reports.selection import TABLE2, best_record, effort
-from arml.reports.style import TEXT_WIDTH, new_figure, paper_style, save
+from arml.reports.style import TEXT_WIDTH, legend_columns, new_figure, paper_style, save
 
 #: Evaluations held against exact radii, and how they are called and drawn.
 BOUNDS = {
@@ -39,6 +45,12 @@ COLUMNS = (
 _KINDS = {kind.evaluation: kind for kind in TABLE2.kinds}
 _TYPES: dict[str, type] = dict.fromkeys(COLUMNS[5:], float)
 _TYPES |= dict.fromkeys(("k", "n_correct", "max_nodes", "boundary_points"), int) | {"exact": float}
+_NEUTRAL = "0.35"
+# Keyword arguments of many types.
+_THIN: dict[str, Any] = {"linewidth": 0.8}
+_THICK: dict[str, Any] = {"linewidth": 2.4, "solid_capstyle": "butt"}
+_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100, 200, 500, 1000)
+_EDGES = (1e-6, 1e6)
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -68,6 +80,7 @@ def comparisons(records: Sequence[RadiiRecord]) -> list[Comparison]:
         If records that are equally good have different numbers.
     """
     cells: dict[tuple[str, str, int], list[RadiiRecord]] = {}
+    records = with_names(records)
     for record in records:
         if record.evaluation == "exact_knn" and _as_in_table2(record):
             cells.setdefault((record.dataset, record.method, record.k), []).append(record)
@@ -118,10 +131,10 @@ def tightness_markdown(table: pd.DataFrame, remarks: Sequence[str] = ()) -> str:
     ]
     rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]  # columns are names
     for row in rows:
-        dataset, method = DATASET_LABELS.get(row["dataset"], row["dataset"]), METHOD_LABELS.get(row["method"])
+        dataset, method = DATASET_LABELS.get(row["dataset"], row["dataset"]), markdown_label(row["method"])
         boundary = f"{row['boundary']:.3f} ({row['boundary_points']:,} points)"
         cells = [
-            dataset, method or row["method"], row["k"], f"{row['n_correct']:,}", f"{row['exact']:.1%}",
+            dataset, method, row["k"], f"{row['n_correct']:,}", f"{row['exact']:.1%}",
             f"{row['gap_left']:.1%}", _share(row["gap_before"]), f"{row['nodes']:,.0f}",
             "—" if pd.isna(row["max_nodes"]) else f"{row['max_nodes']:,.0f}", f"{row['seconds']:.2f}",
             _ratio(row["certified"]), _ratio(row["local_search"]), "—" if np.isnan(row["boundary"]) else boundary,
@@ -132,9 +145,16 @@ def tightness_markdown(table: pd.DataFrame, remarks: Sequence[str] = ()) -> str:
 
 
 def write_tightness(
-    records: Sequence[RadiiRecord], out: Path, parts: Sequence[str], ledger: Path | None = None
+    records: Sequence[RadiiRecord],
+    out: Path,
+    parts: Sequence[str],
+    ledger: Path | None = None,
+    warnings: Sequence[str] = (),
+    datasets: Sequence[str] = tuple(DATASET_LABELS),
 ) -> list[Path]:
     """Write ``tables/exact_knn.{csv,md}`` and ``figures/exact_knn.{pdf,png}``; nothing where there are no records.
+
+    ``warnings`` are what was said of records that were not read; those of ``datasets`` are counted below the table.
 
     Rows that the ledger has from before records were kept (``earlier/exact_knn.csv``) stand in the tables; while there
     are any the figure is not drawn, for it would lack them.
@@ -143,10 +163,10 @@ def write_tightness(
     written: list[Path] = []
     table, gone = _with_earlier(tightness_table(compared), ledger)
     if len(table) and "tables" in parts:
+        reasons = refused(warnings, datasets, ["exact_knn", *BOUNDS]) + _not_taken(compared, records)
+        remarks = [*_remarks(compared), *gone, _missing(compared, reasons)]
         written.append(write_text(out / "tables" / "exact_knn.csv", table.to_csv(index=False, lineterminator="\n")))
-        written.append(
-            write_text(out / "tables" / "exact_knn.md", tightness_markdown(table, [*_remarks(compared), *gone]))
-        )
+        written.append(write_text(out / "tables" / "exact_knn.md", tightness_markdown(table, remarks)))
     shown = [] if gone else [item for item in compared if item.ratios]
     if shown and "figures" in parts:
         with paper_style():
@@ -171,15 +191,44 @@ def _with_earlier(table: pd.DataFrame, ledger: Path | None) -> tuple[pd.DataFram
               whole["method"].map(lambda name: _place(METHOD_LABELS, name))]  # fmt: skip
     whole = whole.assign(_d=places[0], _m=places[1]).sort_values(["_d", "_m", "k"], kind="stable")[list(COLUMNS)]
     names = ", ".join(
-        f"{DATASET_LABELS.get(dataset, dataset)} {METHOD_LABELS.get(method, method)} K = {k}"
+        f"{DATASET_LABELS.get(dataset, dataset)} {method_label(method)} K = {k}"
         for dataset, method, k in missing[cell].itertuples(index=False, name=None)
     )
     return whole.reset_index(drop=True), [f"Computed before records were kept, and not rechecked since: {names}."]
 
 
+def _missing(compared: Sequence[Comparison], reasons: Counter[str]) -> str:
+    """What the table lacks, in one line."""
+    parts = []
+    right = [points[points["prediction"] == points["label"]] for points in (item.record.points for item in compared)]
+    of, opened = sum(map(len, right)), sum(int(points["status"].isin(OPEN).sum()) for points in right)
+    tied = sum(int((points["status"] == Status.TIED.value).sum()) for points in right)
+    late = sum(int((points["status"] == Status.TIME_LIMIT.value).sum()) for points in right)
+    if opened + tied:
+        why = f"{opened:,} radii are only bounded" + (f", {late:,} of them for want of time" if late else "")
+        why += f", {tied:,} are 0 by a tie" if tied else ""
+        parts.append(f"{opened + tied:,} of {of:,} correctly classified points are in no ratio: {why}")
+    lacking = [name for name in BOUNDS if any(name not in item.ratios for item in compared)]
+    parts += [
+        f"{sum(name not in item.ratios for item in compared):,} of {len(compared):,} rows have nothing of "
+        f"{BOUNDS[name][0]} to compare with"
+        for name in lacking
+    ]
+    return f"Missing: {'; '.join([*parts, *left_out(reasons)]) or 'nothing'}."
+
+
+def _not_taken(compared: Sequence[Comparison], records: Sequence[RadiiRecord]) -> Counter[str]:
+    taken = {id(item.record.points) for item in compared}
+    reasons: Counter[str] = Counter()
+    for record in records:
+        if record.evaluation == "exact_knn" and id(record.points) not in taken:
+            reasons[FILLED if _as_in_table2(record) else SETTINGS] += 1
+    return reasons
+
+
 def _remarks(compared: Sequence[Comparison]) -> list[str]:
     return [
-        f"{DATASET_LABELS.get(record.dataset, record.dataset)}, {METHOD_LABELS.get(record.method, record.method)}, "
+        f"{DATASET_LABELS.get(record.dataset, record.dataset)}, {method_label(record.method)}, "
         f"K = {record.k}: made by an older version of the code ({record.outdated})."
         for item in compared
         for record in (item.record, *item.others)
@@ -195,7 +244,7 @@ def tightness_figure(compared: Sequence[Comparison]) -> Figure:
     columns = min(2, len(panels))
     tallest = max(len(items) for items in panels.values())
     rows = -(-len(panels) // columns)
-    figure = new_figure(TEXT_WIDTH * columns / 2, 0.6 + rows * (0.65 + 0.27 * tallest))
+    figure = new_figure(TEXT_WIDTH * columns / 2, 0.75 + rows * (0.65 + 0.27 * tallest))
     grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
     for axes, ((dataset, k), items) in zip(grid.ravel(), panels.items(), strict=False):
         _draw(axes, items)
@@ -206,10 +255,37 @@ def tightness_figure(compared: Sequence[Comparison]) -> Figure:
         if number + columns >= len(panels):
             axes.set_xlabel("radius found / exact radius")
             axes.tick_params(labelbottom=True)
+    _log_axis(grid.ravel()[0], compared)
     names = [name for name in BOUNDS if any(name in item.ratios for item in compared)]
-    handles = [Line2D([], [], color=BOUNDS[n][1], marker=BOUNDS[n][2], markersize=4, label=BOUNDS[n][0]) for n in names]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    handles = [
+        Line2D([], [], color=BOUNDS[n][1], marker=BOUNDS[n][2], markersize=4, linestyle="none", label=BOUNDS[n][0])
+        for n in names
+    ]
+    handles += [
+        Line2D([], [], color=_NEUTRAL, label="25–75 % of the points", **_THICK),
+        Line2D([], [], color=_NEUTRAL, label="5–95 %", **_THIN),
+    ]
+    ncols = legend_columns([str(handle.get_label()) for handle in handles], figure.get_figwidth())
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=ncols, frameon=False, handletextpad=0.5, columnspacing=1.2,
+        title="median (marker) and spread of the ratio, point by point", title_fontsize=7,
+    )  # fmt: skip
     return figure
+
+
+def _log_axis(axes: Axes, compared: Sequence[Comparison]) -> None:
+    """A ratio of 2 is as far from 1 as one of 1/2, and one wide bar does not press all others together.
+
+    A bar to 0, where nothing is proven, or to infinity, where nothing was found, leaves at the edge.
+    """
+    ends = np.concatenate([ratio for item in compared for ratio in item.ratios.values()])
+    ends = np.append(ends[np.isfinite(ends) & (ends > 0)], 1.0)
+    axes.set_xscale("log")
+    # Never so narrow that fewer than two ticks are in it.
+    axes.set_xlim(min(ends.min() / 1.08, 0.65), max(ends.max() * 1.08, 1.6))
+    axes.xaxis.set_major_locator(FixedLocator(_TICKS))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 def _draw(axes: Axes, items: Sequence[Comparison]) -> None:
@@ -217,11 +293,12 @@ def _draw(axes: Axes, items: Sequence[Comparison]) -> None:
     for place, item in enumerate(items):
         for offset, (name, (_, color, marker)) in zip((-0.22, 0.0, 0.22), BOUNDS.items(), strict=True):
             if name in item.ratios:
-                low, first, median, third, high = item.ratios[name]
-                axes.plot([low, high], [place + offset] * 2, color=color, linewidth=0.8)
-                axes.plot([first, third], [place + offset] * 2, color=color, linewidth=2.4, solid_capstyle="butt")
+                # Far beyond the edges, where a logarithm has no room for 0 and none for infinity.
+                low, first, median, third, high = np.clip(item.ratios[name], *_EDGES)
+                axes.plot([low, high], [place + offset] * 2, color=color, **_THIN)
+                axes.plot([first, third], [place + offset] * 2, color=color, **_THICK)
                 axes.plot(median, place + offset, color=color, marker=marker, markersize=4, linestyle="none")
-    axes.set_yticks(range(len(items)), [METHOD_LABELS.get(item.record.method, item.record.method) for item in items])
+    axes.set_yticks(range(len(items)), [figure_label(item.record.method) for item in items])
     axes.set_ylim(len(items) - 0.5, -0.5)
 
 

@@ -10,8 +10,9 @@ from arml.radii import SandwichError
 from arml.records.contents import POINT
 from arml.records.reader import read_radii_records, tidy
 from arml.reports.claims import Verdict, claims_markdown, judge, load_reasons, make_claims
-from arml.reports.footnotes import footnotes
-from arml.reports.layout import latex, markdown
+from arml.reports.footnotes import duration_text, footnotes
+from arml.reports.latex import latex
+from arml.reports.layout import markdown
 from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import TABLE1, TABLE2, DisagreementError, choose_records
 from arml.reports.tables import build_table, summary
@@ -69,24 +70,27 @@ def test_a_kind_that_one_dataset_lacks_is_left_out_there_only(runs):
     chosen, _ = read(runs)
     table, notes = build_table(chosen, TABLE2), footnotes(chosen, TABLE2)
     assert markdown(table, TABLE2, notes).count("**Local search**") == 1
-    rows = [line for line in latex(table, TABLE2, notes).splitlines() if line.startswith(" & ARML")]
-    assert sorted(row.count("---") for row in rows) == [0, 6]
+    assert latex(table, TABLE2, notes).count(r"\emph{Local search, 1,000 test points}") == 1
 
 
-def test_latex_puts_the_kinds_side_by_side(runs):
+def test_latex_has_a_table_for_each_dataset_with_the_kinds_below_each_other(runs):
     write_table2(runs, ["usps", "fashion_mnist"], methods=("euclidean", "arml"))
     write_kind(runs, "usps", "nca", "local_search", np.append(ones(999), np.inf), majority=ones())
     chosen, _ = read(runs)
     text = latex(build_table(chosen, TABLE2), TABLE2, footnotes(chosen, TABLE2))
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == 1 + 2 * (1 + 6)
-    assert {row.count(" & ") for row in rows[1:]} == {19}
-    assert r" &  & \multicolumn{6}{c}{Certified (Theorem 1)} & \multicolumn{6}{c}{Boundary Attack} & " in rows[0]
-    assert r"\cmidrule(lr){3-8} \cmidrule(lr){9-14} \cmidrule(lr){15-20}" in text
+    assert len(rows) == 2 * (1 + 3 * (1 + 6))
+    assert sorted({row.count(" & ") for row in rows}) == [0, 6]
+    assert text.count(r"\multicolumn{7}{l}{\emph{Boundary Attack, 1,000 test points}}") == 2
     assert text.count("{") == text.count("}")
     body = text.split("\n", 1)[1]
-    assert [body.count(rf"\begin{{{name}}}") == body.count(rf"\end{{{name}}}") == 1 for name in ("table*", "tabular")]
-    assert r" & NCA\textsuperscript{a,b} & " in body
+    assert [body.count(rf"\begin{{{name}}}") for name in ("table", "tabular")] == [2, 2]
+    assert [body.count(rf"\end{{{name}}}") for name in ("table", "tabular")] == [2, 2]
+    assert body.count(r"\label{tab:table2:usps}") == 1
+    assert r"\caption{USPS. As Table~\ref{tab:table2:fashion_mnist}.}" in body
+    # Letters begin anew, for each table stands alone.
+    assert r"NCA\textsuperscript{a,b} & " in body.split("USPS")[1]
+    assert r"\textsuperscript{b}~Local search" in body.split("USPS")[1]
     assert body.isascii()
 
 
@@ -134,7 +138,7 @@ def test_nothing_is_bold_where_methods_of_a_kind_were_evaluated_on_different_num
     assert "**0." not in boundary
     assert "| Euclidean | **0.000** | **0.000** |" in local_search
     assert "| ARML | **0.000** (" in splice
-    assert r" & ARML & 0.000 & 0.000 & 1.000 & " in latex(table, TABLE2, {}).split("USPS")[1]
+    assert r"ARML & 0.000 & 0.000 & 1.000 & " in latex(table, TABLE2, {}).split("USPS")[1]
 
 
 def test_the_caption_does_not_compare_kinds_on_different_points(runs):
@@ -153,6 +157,17 @@ def test_a_point_that_nothing_can_break_is_no_failure(runs):
     chosen, _ = read(runs)
     assert list(chosen) == [("usps", "nca", "boundary")]
     assert footnotes(chosen, TABLE2) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "less than a second"), (1.2, "1 second"), (59, "59 seconds"), (61, "1 minute"), (1740, "29 minutes"),
+        (3599, "60 minutes"), (3600, "1.0 hours"), (9000, "2.5 hours"), (90000, "25.0 hours"),
+    ],
+)  # fmt: skip
+def test_what_the_rest_would_take_is_said_in_a_fitting_unit(seconds, text):
+    assert duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(

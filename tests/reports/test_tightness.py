@@ -97,9 +97,55 @@ def test_figure_has_a_panel_per_dataset_and_every_ratio_in_it(runs, exact):
         "Theorem 1",
         "local search",
         "Boundary Attack",
+        "25–75 % of the points",
+        "5–95 %",
     ]
     medians = sorted(line.get_xdata()[0] for line in figure.axes[1].lines if line.get_marker() in (">", "s", "<"))
     np.testing.assert_allclose(medians, [0.9, 1.1, 1.5])
+
+
+@pytest.mark.parametrize("factors", [(0.9, 1.5), (0.999, 1.001), (0.4, 7.2)])
+def test_the_axis_is_logarithmic_with_plain_numbers_and_no_bar_or_text_leaves_it(runs, exact, factors):
+    low, high = factors
+    write_kind(runs, "usps", "arml", "exact", exact)
+    write_kind(runs, "usps", "arml", "certified", low * exact)
+    write_kind(runs, "usps", "arml", "boundary", high * exact)
+    # Nothing is proven on one point of ten, and as many are never broken: their bars leave the figure.
+    write_kind(runs, "usps", "nca", "exact", exact, metric="2")
+    write_kind(runs, "usps", "nca", "certified", np.where(np.arange(1000) % 10 == 1, 0.0, low * exact), metric="2")
+    with paper_style():
+        figure = tightness_figure(comparisons(read(runs)))
+        figure.draw_without_rendering()
+    [axes], [legend] = figure.axes, figure.legends
+    assert axes.get_xscale() == "log"
+    left, right = axes.get_xlim()
+    assert 0.1 < left <= low
+    assert high <= right < 10
+    shown = [tick.get_text() for tick in axes.get_xticklabels() if left <= tick.get_position()[0] <= right]
+    assert {"0.7", "1", "1.5"} <= set(shown)
+    assert not high > 7 or {"0.5", "2", "3", "5", "7"} <= set(shown)
+    boxes = [tick.get_window_extent() for tick in axes.get_xticklabels() if left <= tick.get_position()[0] <= right]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
+    everything = figure.get_tightbbox()
+    assert min(everything.x0, everything.y0) >= 0
+    assert everything.x1 <= figure.get_figwidth()
+
+
+def test_the_table_ends_with_what_it_lacks(runs, exact):
+    upper = exact.copy()
+    upper[-95:] *= 2
+    status = ["misclassified"] * 50 + ["exact"] * 855 + ["bounded"] * 90 + ["time_limit"] * 5
+    write_all(runs, exact, upper=upper, status=status)
+    write_kind(runs, "usps", "arml", "exact", exact, seed=7)
+    records = read(runs)
+    said = ["skipped the damaged record /runs/radii/usps-arml-boundary-0123456789ab: torn; run it again"] * 2
+    said += ["left out /runs/radii/usps-arml-exact_1nn-0123456789ab: it was made by an older version"]
+    [path] = [p for p in write_tightness(records, runs, ["tables"], None, said, ["usps"]) if p.suffix == ".md"]
+    assert path.read_text().splitlines()[-1] == (
+        "Missing: 95 of 950 correctly classified points are in no ratio: 95 radii are only bounded, 5 of them for want "
+        "of time; 3 records were left out: 2 damaged, 1 with other settings."
+    )
 
 
 def test_exact_errors_stand_in_table_2_between_the_others(runs, exact):
