@@ -100,8 +100,8 @@ def _of_fit(record: RadiiRecord) -> list[str]:
     searches, epochs = record.fit_report.get("searches"), record.fit_report.get("n_iter")
     if isinstance(searches, list) and isinstance(epochs, int) and len(searches) < epochs:
         texts.append(
-            "neighbour lists were searched anew when a measured share of them had changed, not at every epoch as in the "
-            "paper"
+            "neighbour lists were searched anew when a measured share of them had changed, not at every epoch, as in "
+            "the paper"
         )
     return texts
 
