@@ -114,7 +114,7 @@ def _verified(
             changed[i] = toward_training_points(knn, X[i], int(labels[i]), box)
         changed[left], radius[left] = confirmed(knn, fitted, "predict", X[left], labels[left], changed[left], box)
     refused = int((np.isinf(radius) & (result.perturbation != 0).any(axis=1)).sum())
-    majority, majority_radius = None, radius
+    majority, majority_radius = None, radius.copy()
     if result.majority is not None:
         majority, lost = confirmed(knn, fitted, "majority", X, labels, result.majority, box)
         shorter = radius < lost
@@ -124,6 +124,11 @@ def _verified(
     without = outcomes(fitted, X, np.zeros(X.shape), labels, "majority", Compute()) != Outcome.KEPT
     if majority is not None:
         majority[without] = 0.0
+    # Where distances tie the answer may be wrong although the label is not lost in any case: nothing need be added.
+    at_once = knn.predict(X) != y if len(X) else np.zeros(0, dtype=bool)
+    changed[at_once], radius[at_once], majority_radius[at_once] = 0.0, 0.0, 0.0
+    if majority is not None:
+        majority[at_once] = 0.0
     notes = result.notes + ((f"{refused} perturbations were not confirmed by the classifier",) if refused else ())
     return replace(
         result,

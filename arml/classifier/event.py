@@ -48,7 +48,7 @@ def outcomes(
 ) -> NDArray[np.int64]:
     """`Outcome` for each of the class numbers ``labels`` (t,) at ``X + deltas`` (t, d), in exact arithmetic."""
     points = X + deltas
-    blur = np.where(_is_exact_sum(X, deltas, points), 0.0, 2 * UNIT_ROUNDOFF * np.abs(points))
+    blur = np.where(is_exact_sum(X, deltas, points), 0.0, 2 * UNIT_ROUNDOFF * np.abs(points))
     nearest = near(fitted, points, compute, blur if blur.any() else None)
     votes = np.zeros((len(X), len(fitted.classes)), dtype=np.int64)
     np.add.at(votes, (np.arange(len(X))[:, None], fitted.votes[nearest.indices]), 1)
@@ -78,7 +78,7 @@ def votes_lost(votes: Integers, labels: Integers, event: str, k: int) -> NDArray
     return np.asarray(rivals.max(axis=1) >= votes[rows, labels])
 
 
-def _is_exact_sum(X: Array, deltas: Array, points: Array) -> NDArray[np.bool_]:
+def is_exact_sum(X: Array, deltas: Array, points: Array) -> NDArray[np.bool_]:
     """Where ``points`` = X + deltas came without rounding (Knuth's error of a sum)."""
     back = points - X
     return np.asarray((X - (points - back)) + (deltas - back) == 0)

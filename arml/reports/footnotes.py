@@ -108,6 +108,12 @@ def _of_fit(record: RadiiRecord) -> list[str]:
     if record.fit_report.get("converged") is False:
         steps = record.fit_report.get("n_iter")
         texts.append("the fit stopped before it converged" + (f", after {steps} iterations" if steps else ""))
+    searches, epochs = record.fit_report.get("searches"), record.fit_report.get("n_iter")
+    if isinstance(searches, list) and isinstance(epochs, int) and len(searches) < epochs:
+        texts.append(
+            "neighbour lists were searched anew when a measured share of them had changed, not at every epoch, as in "
+            "the paper"
+        )
     return texts
 
 
@@ -116,8 +122,9 @@ def _of_bounds(record: RadiiRecord, kind: Kind) -> list[str]:
     status = record.points["status"]
     tied = int((status == Status.TIED.value).sum())
     if tied:
+        how = "is exactly as near as" if record.k == 1 else "has as many votes as"
         texts.append(
-            f"on {tied / len(status):.1%} of the points another class is exactly as near as the point's own; "
+            f"on {tied / len(status):.1%} of the points another class {how} the point's own; "
             "a tie counts as an attack, so their radius is 0".replace("%", " %", 1)
         )
     inexact = int(open_points(record).sum())

@@ -175,3 +175,14 @@ def test_a_decision_based_attack_gets_the_unit_box_unless_another_is_given(monke
     assert bounds.upper[0] == bounds.majority[0]
     assert 0.5 <= bounds.upper[0] <= 0.5 * (1 + 2.0**-49)  # norms are rounded up
     assert bounds.queries[0] == 9
+
+
+def test_where_a_tie_already_makes_the_answer_wrong_nothing_is_added():
+    """Of two training points that are equally far `predict` takes the first; the label is not lost in any case."""
+    knn = MahalanobisKNN(3).fit(np.array([[1.0], [-1.0], [2.0], [-2.0]]), np.array([1, 0, 1, 0]))
+    point = np.zeros((1, 1))
+    assert knn.predict(point).tolist() == [1]
+    wrong, right = (knn.attacked_radius(point, [label]) for label in (0, 1))
+    assert (wrong.upper[0], wrong.majority[0], right.upper[0] > 0) == (0.0, 0.0, True)
+    assert not wrong.perturbation.any()
+    assert knn.predict(point + right.perturbation).tolist() == [0]

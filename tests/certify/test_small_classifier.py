@@ -174,8 +174,8 @@ def test_outcomes_tell_apart_what_floats_do_not():
     x = np.array([[1.0]])
     for step, expected in ((0.0, Outcome.TIED), (2.0**-80, Outcome.LOST), (-(2.0**-80), Outcome.KEPT)):
         assert outcomes(knn, x, np.array([[step]]), np.array([0]), "majority", Compute())[0] == expected
-    assert event._is_exact_sum(x, np.array([[2.0**-80]]), x + 2.0**-80).tolist() == [[False]]
-    assert event._is_exact_sum(x, np.array([[0.5]]), x + 0.5).tolist() == [[True]]
+    assert event.is_exact_sum(x, np.array([[2.0**-80]]), x + 2.0**-80).tolist() == [[False]]
+    assert event.is_exact_sum(x, np.array([[0.5]]), x + 0.5).tolist() == [[True]]
 
 
 def test_classes_behind_the_label_need_a_vote_more():

@@ -382,3 +382,11 @@ def test_attacks_are_counted_apart_from_what_is_proven(runs):
 @pytest.mark.parametrize("table", ["table1", "table2"])
 def test_reasons_are_readable(table):
     assert list(load_reasons(table).columns) == ["dataset", "method", "kind", "radius", "reason"]
+
+
+def test_a_tie_of_more_neighbours_is_one_of_votes(runs):
+    status = ["tied"] * 20 + ["exact"] * 980
+    write_kind(runs, "usps", "arml", "exact", np.concatenate([np.zeros(20), ones()[20:]]), status=status)
+    chosen, _ = read(runs)
+    [text] = [text for texts in footnotes(chosen, TABLE2).values() for text in texts if "tie" in text]
+    assert text.startswith("on 2.0 % of the points another class has as many votes as the point's own")

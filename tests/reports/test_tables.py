@@ -175,3 +175,15 @@ def test_a_record_of_an_older_version_yields_to_one_of_this_and_is_marked_where_
     new = write_radii(runs, "usps", "nca", 2 * np.ones(1000), fit_report={"n_fit_samples": 100})
     chosen, _ = choose_records(read_radii_records(runs, pytest.fail, allow_old=True), TABLE1)
     assert chosen["usps", "nca", "exact"].folder == new
+
+
+def test_arml_that_searched_less_than_at_every_epoch_says_so(runs):
+    radii = np.ones(1000)
+    searched = {"searches": [[0, 1.0], [1, 0.1]], "n_iter": 1000}
+    write_radii(runs, "mnist", "arml", radii, fit_report=searched)
+    write_radii(runs, "usps", "arml", radii, fit_report={"searches": [[0, 1.0], [1, 1.0]], "n_iter": 2})
+    chosen, _ = read(runs)
+    notes = footnotes(chosen, TABLE1)
+    [text] = notes["mnist", "arml", "exact"]
+    assert text.startswith("neighbour lists were searched anew when")
+    assert ("usps", "arml", "exact") not in notes

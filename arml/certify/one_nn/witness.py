@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from arml.certify.one_nn.cutting import PointState, own_class_slack
 from arml.certify.one_nn.refine import deeper
-from arml.classifier.event import Outcome, outcomes
+from arml.classifier.event import Outcome, is_exact_sum, outcomes
 from arml.classifier.fitted import Compute, FittedKNN
 from arml.classifier.nearest import nearest
 from arml.classifier.perturbation import addable, norm
@@ -209,8 +209,12 @@ def _ladders(states: list[PointState], goals: Array) -> Array:
 def _works(fitted: FittedKNN, X: Array, deltas: Array, labels: Integers, compute: Compute) -> Booleans:
     """Whether labels (s,) are lost at ``X + deltas``, deltas in units of the frame: exactly, and for `predict`."""
     scaled = deltas * fitted.frame.unit
-    works = outcomes(fitted, X, scaled, labels, "majority", compute) != Outcome.KEPT
-    works[works] = fitted.votes[nearest(fitted, (X + scaled)[works], compute)[:, 0]] != labels[works]
+    moved = X + scaled
+    found = outcomes(fitted, X, scaled, labels, "majority", compute)
+    works = found != Outcome.KEPT
+    # `predict` sees the rounded sum, and decides ties by the order of points.
+    unsure = works & ~((found == Outcome.LOST) & is_exact_sum(X, scaled, moved).all(axis=1))
+    works[unsure] = fitted.votes[nearest(fitted, moved[unsure], compute)[:, 0]] != labels[unsure]
     return np.asarray(works)
 
 
