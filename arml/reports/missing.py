@@ -30,7 +30,7 @@ def missing_line(
     table: pd.DataFrame, chosen: Chosen, records: Sequence[RadiiRecord], spec: TableSpec, warnings: Iterable[str] = ()
 ) -> str:
     """The line; ``records`` are all that were read, ``warnings`` what the reader said of those that it left out."""
-    parts = [*_rows(table, spec), *_points(chosen, spec), *_limits(chosen)]
+    parts = [*_rows(table, spec), *_earlier(table, chosen), *_points(chosen, spec), *_limits(chosen)]
     reasons = refused(warnings, spec.datasets, [kind.evaluation for kind in spec.kinds])
     reasons += _not_taken(chosen, records, spec)
     parts += left_out(reasons)
@@ -70,6 +70,15 @@ def _rows(table: pd.DataFrame, spec: TableSpec) -> list[str]:
     if absent:
         parts.append(f"no numbers of {', '.join(absent)}")
     return parts
+
+
+def _earlier(table: pd.DataFrame, chosen: Chosen) -> list[str]:
+    cells = set(table[["dataset", "method", "kind"]].itertuples(index=False, name=None)) - set(chosen)
+    if not cells:
+        return []
+    return [
+        f"{_count(len(cells), 'row is', 'rows are')} from before records were kept, so that nothing is counted there"
+    ]
 
 
 def _points(chosen: Chosen, spec: TableSpec) -> list[str]:

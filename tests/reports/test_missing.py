@@ -34,6 +34,18 @@ def test_rows_and_datasets_without_numbers_are_counted(runs):
     )
 
 
+def test_rows_from_before_records_were_kept_are_said_not_to_be_looked_into(runs):
+    write_paper_like(runs, list(ALL))
+    records = read_radii_records(runs, pytest.fail)
+    chosen, _ = choose_records(records, TABLE1)
+    table = build_table(chosen, TABLE1)
+    del chosen["usps", "arml", "exact"]
+    records = [record for record in records if (record.dataset, record.method) != ("usps", "arml")]
+    assert missing_line(table, chosen, records, TABLE1) == (
+        "Missing: 1 row is from before records were kept, so that nothing is counted there."
+    )
+
+
 def test_refused_records_are_counted_by_why_and_only_those_of_the_table(runs):
     write_paper_like(runs, list(ALL))
     for kind in ("certified", "local_search"):
