@@ -78,7 +78,7 @@ GROUPS: Mapping[str, Group] = {
                 "_votes",
             )
         ),
-        (f"{_PROOF_TESTS}_rational_votes.py", f"{_PROOF_TESTS}_rational.py"),
+        tuple(f"{_PROOF_TESTS}_rational{name}.py" for name in ("_votes", "_parts", "")),
         3,
     ),
     "proofs/claims": Group(

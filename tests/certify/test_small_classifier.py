@@ -123,6 +123,9 @@ def test_shares_are_the_bounds_of_the_books():
     assert float(distance_share(squares, magnitudes(X, G), G, 0.25)[0]) == pytest.approx(expected, rel=1e-5, abs=0)
     expected = 2 * ((gamma(2 + 8) + 1e-15) * length + (1 + 1e15) * embedded**2)
     assert float(distance_share(squares, magnitudes(X, G), G, 1e-15)[0]) == pytest.approx(expected, rel=1e-5, abs=0)
+    # Of a point that the metric maps to 0 nothing but the error of its image is left.
+    found = float(distance_share(0 * squares, magnitudes(X, G), G, 0.25)[0])
+    assert found == pytest.approx(2 * 5 * embedded**2, rel=1e-5, abs=0)
     assert balance(squares, magnitudes(X, G), G) == pytest.approx(embedded / math.sqrt(length), rel=1e-5, abs=0)
     assert balance(0 * squares, magnitudes(X, G), G) == 1.0
     eye = torch.eye(3, dtype=torch.float64)

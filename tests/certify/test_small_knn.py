@@ -15,6 +15,7 @@ from arml.certify.knn.search import _relevant_own
 from arml.certify.knn.theorem1 import PointRows, certified_radii, row_bounds
 from arml.classifier.fitted import FittedKNN
 from arml.classifier.homes import sights
+from arml.classifier.rounding import gamma
 from arml.geometry import Mahalanobis
 from arml.least_distance import inner_products
 from arml.least_distance.active_set import Workspace, activate, most_pairs, outside, pair_row, resume
@@ -596,6 +597,50 @@ def integers_of(values):
     for value in values:
         scale = max(scale, value.denominator)
     return [int(value * scale) for value in values], scale
+
+
+def test_distances_of_pairs_are_rounded_up_by_more_than_their_rounding():
+    made, _ = search(0, "majority")
+    m = len(made.P) - made.n_other
+    made.n_other, made.P = 1, np.zeros((1 + m, 2))
+    object.__setattr__(made.seen, "p_error", np.zeros(1 + m))
+    # From the origin to (3, 4), an exact 5, and the sums of squares may be off by d + 6 roundings of either.
+    made.P[1:] = [3.0, 4.0]
+    expected = Fraction(25) * (1 + Fraction(2 * gamma(8)))
+    assert_rounded_up(made._distances(), expected)
+    # Of points that coincide, which their squares hide, the rounding is all there is.
+    made.P[0] = [3.0, 4.0]
+    assert_rounded_up(made._distances(), Fraction(100) * Fraction(gamma(8)))
+    # Far from the origin, near each other.
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        made.P[:] = 1e6 + rng.normal(size=made.P.shape)
+        exact = [sq_norm(fractions(row) - fractions(made.P[0])) for row in made.P[1:]]
+        assert all(Fraction(float(D)) ** 2 >= sq for D, sq in zip(made._distances()[0], exact, strict=True))
+    # What the points may be off by is added for both ends.
+    made.P[0], made.P[1:] = 0.0, [3.0, 4.0]
+    object.__setattr__(made.seen, "p_error", np.append(0.5, np.full(m, 0.25)))
+    np.testing.assert_allclose(made._distances(), np.full((1, m), 5.75), rtol=1e-13)
+
+
+def assert_rounded_up(D, sq):
+    """D is beyond the root of sq by at least 2**-48 of it, its own rounding allowed for, and by hardly more."""
+    for value in D.ravel().tolist():
+        assert Fraction(value) ** 2 >= sq * (1 + Fraction(2 * 0.9 * 2.0**-48))
+        assert Fraction(value) ** 2 <= sq * (1 + Fraction(2 * 1.1 * 2.0**-48))
+
+
+def test_incumbents_keep_a_distance_that_the_rounding_of_their_sum_does_not_undo():
+    made, _ = search(0, "majority")
+    K, unit = made.question.fitted.n_neighbors, made.question.fitted.frame.unit
+    made.D = np.outer(np.arange(1.0, made.n_other + 1), np.arange(1.0, len(made.P) - made.n_other + 1))
+    assert min(made.D.shape) > K
+    # Some spacings of floats at the test point times the longest row of the points that are near; farther ones do not
+    # count. Where squared distances themselves are larger, their part.
+    made.x = np.array([2.0**30, 0.0])
+    spacing = 2.0**-22 / unit
+    assert made._strict(0.0) == pytest.approx(8 * spacing * K * K, rel=1e-12)
+    assert made._strict(1e9) == pytest.approx(1e-2, rel=1e-12)
 
 
 # -- least-distance problems -------------------------------------------------------------------------------------------

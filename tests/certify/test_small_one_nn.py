@@ -285,6 +285,20 @@ def test_points_that_the_metric_cannot_tell_apart_and_ties():
     assert found.upper.tolist()[1:] == [0.0, 0.0]
 
 
+def test_a_point_whose_nearest_is_far_out_is_not_called_misclassified():
+    """The rounding of the label's own distance, of a point 1e10 away, is what the answer hides in: no verdict by it."""
+    X, y = np.array([[1e10], [0.0], [-1.0], [-2.0], [-1.5], [-3.0], [-1.25]]), np.array([0] + [1] * 6)
+    knn, label = MahalanobisKNN(1).fit(X, y), np.array([0])
+    for spacings in (1, 4, 16):
+        # The label's point is nearer by that many spacings of floats beyond the middle.
+        radius = spacings * 2.0**-20
+        found = knn.exact_radius(np.array([[5e9 + radius]]), label)
+        assert found.status[0] in ("bounded", "exact")
+        assert found.lower[0] <= radius <= found.upper[0] < 1e-4
+    assert knn.exact_radius(np.array([[5e9]]), label).status[0] == "tied"
+    assert knn.exact_radius(np.array([[5e9 - 2.0**-20]]), label).status[0] == "misclassified"
+
+
 def test_more_same_class_points_than_first_rows():
     rng = np.random.default_rng(5)
     angle = np.linspace(0, np.pi, 60)
@@ -432,6 +446,18 @@ def test_violated_constraints_are_added_and_only_those():
     assert cutting._violated(train, own, []) == []
 
 
+def test_a_constraint_counts_as_violated_from_a_part_of_the_perturbation_on():
+    X = np.array([[0.0, 1.0], [0.0, -1.0], [0.5, 0.0], [4.0, 0.0]])
+    train = fitted(np.eye(2), X, np.array([0, 0, 0, 1])).train
+    C, unit = train.sq_distances(train.see(np.zeros((1, 2))))[0].numpy(), train.frame.unit
+    # (4, 0) is as near as (0.5, 0) from (2.25, 0) on.
+    for short, cut in ((0.0, False), (0.7e-10, False), (1.4e-10, True), (-1e-3, False)):
+        delta = np.array([2.25 * (1 - short), 0.0]) / unit
+        made = state(c=C, winner=3, delta=delta, value=float(delta[0]), room=np.full((2, 2), np.inf))
+        assert cutting._violated(train, train.classes[0], [made]) == [cut]
+        assert made.rows.tolist() == ([0, 2] if cut else [0])
+
+
 # -- statuses, witnesses, proofs ---------------------------------------------------------------------------------------
 
 
@@ -479,6 +505,44 @@ def test_steps_go_towards_the_goal():
     goals = np.array([[3.0, 2.0, -4.0]] * 3)
     found = witness._stepped(knn, np.zeros((3, 3)), [made] * 3, goals, np.array([0.0, 0.25, 1.0]))
     np.testing.assert_allclose(found, [[1.0, 0.0, 0.0], [1.5, 0.5, -1.0], [3.0, 2.0, -4.0]])
+
+
+def test_the_goal_is_the_other_point_or_within_the_room_if_that_is_not():
+    # From the origin (4, 0) is as near as (0, 1) and (0, -1) after 15 / 8.
+    X = np.array([[0.0, 1.0], [0.0, -1.0], [4.0, 0.0]])
+    knn, x, label = fitted(np.eye(2), X, np.array([0, 0, 1])), np.zeros((1, 2)), np.array([0])
+    unit = knn.frame.unit
+    for limit, reached in ((np.inf, True), (4.0, True), (4 - 2.0**-40, False), (3.0, False), (1.9, False)):
+        room = np.full((2, 2), limit) / unit
+        made = state(
+            rows=np.array([0, 1, -1 - 2]), winner=2, delta=np.array([1.875, 0.0]) / unit, value=1.875 / unit, room=room
+        )
+        goal = witness._goals(knn, x, label, [made], Compute())[0] * unit
+        if reached:
+            assert goal.tolist() == [4.0, 0.0]
+            continue
+        # Inside the room and the cell, and not at its edge.
+        assert 1.875 < goal[0] <= limit
+        assert goal[1] == pytest.approx(0.0, abs=1e-12)
+        assert witness._works(knn, x, goal[None] / unit, label, Compute()).tolist() == [True]
+
+
+def test_another_point_is_the_nearest_at_which_the_label_is_lost():
+    # At 2 there is a point of either class, of which `predict` takes the label's; at 3 and 5 there is none of it.
+    X = np.array([[0.0], [2.0], [2.0], [5.0], [3.0]])
+    knn = fitted(np.eye(1), X, np.array([0, 0, 1, 1, 1]))
+
+    def other(up):
+        made = state(room=np.array([[0.0], [up]]) / knn.frame.unit)
+        found = witness._another(knn, np.array([0.25]), 0, made, Compute())
+        return None if found is None else int(knn.train.order[found])
+
+    assert [other(up) for up in (9.0, 2.75, 2.5, 1.75, 1.0)] == [4, 4, None, None, None]
+    # Only the farther one where the nearer has a copy, too, if the copy comes first.
+    knn = fitted(np.eye(1), X[[0, 1, 2, 3, 4, 4]], np.array([0, 0, 1, 1, 1, 0]))
+    assert other(9.0) == 4
+    knn = fitted(np.eye(1), X[[0, 1, 2, 3, 4, 4]], np.array([0, 0, 1, 1, 0, 1]))
+    assert [other(up) for up in (4.75, 4.5)] == [3, None]
 
 
 def test_proofs_name_the_callers_points_and_rows():
@@ -560,6 +624,28 @@ def test_refining_raises_bounds_that_rounding_kept_low_and_never_above_the_truth
     assert made.value == pytest.approx(float(sq) ** 0.5, rel=1e-13)
     assert made.winner == winner
     assert np.linalg.norm(made.delta) == made.value
+
+
+def test_steps_go_as_deep_into_the_cell_as_they_are_asked_to():
+    knn, x, made, sq = solved_state()
+    G, unit = fractions(knn.train.metric.components), knn.frame.unit
+    there = fractions(knn.X_train[knn.train.order])
+
+    def ahead(delta):
+        """By how much the winner is nearer than each of the points in use, in fractions."""
+        moved = fractions(x) + fractions(delta) * Fraction(unit)
+        of = [sq_norm(G @ (point - moved)) / Fraction(unit) ** 2 for point in there]
+        return [float(of[i] - of[made.winner]) for i in made.rows]
+
+    for by in (0.0, 1e-3, 0.5):
+        step = refine.deeper(knn, x, made, by)
+        assert min(ahead(step)) == pytest.approx(by, rel=1e-9, abs=1e-12)
+        assert Fraction(float(np.linalg.norm(step))) ** 2 >= sq * Fraction(1 - 1e-12)
+    assert np.linalg.norm(refine.deeper(knn, x, made, 0.0)) == pytest.approx(float(sq) ** 0.5, rel=1e-12)
+    # Within a room that is shorter than the radius there is none.
+    made.room = np.full((2, 3), 0.1 * float(sq) ** 0.5)
+    made.add_rows(np.arange(-6, 0))
+    assert refine.deeper(knn, x, made, 0.0) is None
 
 
 @pytest.mark.parametrize("far", [0.0, 1e6])

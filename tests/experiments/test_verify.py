@@ -118,6 +118,23 @@ def test_a_record_without_a_proof_is_counted_with_the_command_that_makes_one(
     assert (asked.k, asked.n_eval, asked.evaluation.proofs) == (3, 5, True)  # type: ignore[attr-defined]  # by its schema
 
 
+def test_a_record_whose_proof_the_ledger_left_out_cannot_be_checked(folder: Path) -> None:
+    (folder / "witness.npz").unlink()
+    assert "damaged: " in str(check(folder))
+    (folder / "left_out.json").write_text('["witness.npz"]')
+    checked = check(folder)
+    assert (checked.verdict, checked.passed) == (Verdict.UNCHECKABLE, False)
+    command = "python scripts/run.py dataset=digits method=euclidean evaluation=exact_1nn"
+    assert checked.details.startswith(f"the ledger does without its proof; run it again: {command}")
+
+
+def test_a_record_within_a_box_is_held_against_its_box(tmp_path: Path) -> None:
+    common = ("dataset=digits", "method=euclidean", "device=cpu", f"output.runs={tmp_path}", "n_eval=6")
+    run(compose_run(*common, "evaluation.box=[0.0,1.0]"))
+    checked = check(record_of(tmp_path, "exact_1nn"))
+    assert (checked.verdict, checked.details) == (Verdict.CONFIRMED, "6 radii")
+
+
 def raised_with_its_perturbation(folder: Path) -> None:
     set_point(3, lower="9.0", upper="9.0")(folder)
 

@@ -45,6 +45,23 @@ def test_only_rounding_is_forgiven(event):
     assert has_happened(event, c, np.full(2, 6e-10), y, 1, 1)
 
 
+@pytest.mark.parametrize("event", ["plurality", "predict"])
+def test_of_third_classes_only_rounding_is_forgiven(event):
+    """They may be a hair farther than a rival that needs their place, or nearer than the label that has it."""
+    apart, too_little, enough = 1e-9, 4e-10, 6e-10
+    for y, last in (
+        # Two votes for 1 and one for each of the others; the fifth makes it two of 0 where 3 is behind it.
+        ([1, 1, 0, 2], [3, 0]),
+        # A vote each for 0 and 1; a second one of 1 is lost where 2 is before it.
+        ([1, 0], [1, 2]),
+    ):
+        c = np.concatenate([0.1 * np.arange(1, len(y) + 1), [1.0, 1.0 + apart]])
+        labels, K = np.array(y + last), len(y) + 1
+        assert not has_happened(event, c, np.zeros(K + 1), labels, 1, K)
+        assert not has_happened(event, c, np.full(K + 1, too_little), labels, 1, K)
+        assert has_happened(event, c, np.full(K + 1, enough), labels, 1, K)
+
+
 def line():
     """K = 3 on a line: label 0 at 0, 1 at 1, 2 at -1.9 and more of each beyond; the point 0.1 has the label 0."""
     X = np.array([[0.0], [0.2], [1.0], [-1.9], [2.2], [-3.5]])

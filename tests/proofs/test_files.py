@@ -137,6 +137,23 @@ def test_a_header_that_announces_more_than_there_is_asks_for_no_memory(path):
         files.load(path)
 
 
+def test_a_member_that_ends_before_what_header_and_directory_announce_is_refused(path):
+    arrays, stream, short = arrays_of(path), io.BytesIO(), 8
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array)
+            archive.writestr(f"{name}.npy", member.getvalue()[: -short if name == "weight" else None])
+    whole = bytearray(stream.getvalue())
+    # The directory's entry of it: its size is in bytes 24 to 27, its name from byte 46 on.
+    entry = whole.rindex(b"weight.npy") - 46
+    size = int.from_bytes(whole[entry + 24 : entry + 28], "little")
+    whole[entry + 24 : entry + 28] = (size + short).to_bytes(4, "little")
+    path.write_bytes(bytes(whole))
+    with pytest.raises(DamagedProofError, match="damaged proof: 'weight' is cut off"):
+        files.load(path)
+
+
 def test_a_directory_that_announces_more_than_a_file_can_hold_is_refused(path, monkeypatch):
     monkeypatch.setattr(files, "LIMIT", 1000)
     with pytest.raises(DamagedProofError, match="announce arrays of"):

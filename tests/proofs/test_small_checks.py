@@ -2,6 +2,7 @@
 
 import sys
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -223,3 +224,14 @@ def test_exact_arithmetic_is_asked_where_that_costs_little(monkeypatch):
     monkeypatch.setattr(checker, "_EXACT_WORK", 1)
     assert not checker.check(forged).ok.any()
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("processors", "sizes"), [(1, [6, 1]), (2, [3, 3, 1]), (None, [6, 1]), (100, [1] * 7)])
+def test_what_is_looked_at_at_a_time_fits_the_memory_of_all_threads(monkeypatch, processors, sizes):
+    checker = sys.modules["arml.proofs.check"]
+    monkeypatch.setattr(checker.os, "cpu_count", lambda: processors)
+    monkeypatch.setattr(checker, "_MEMORY", 6 * 8 * 10 * checker._ARRAYS)
+    subject = SimpleNamespace(X_train=np.zeros((10, 1)), y=np.array([0] * 7 + [1]))
+    chunks = checker._chunks(SimpleNamespace(subject=subject), np.arange(8))
+    assert [len(chunk) for chunk in chunks] == [*sizes, 1]
+    assert np.concatenate(chunks).tolist() == list(range(8))

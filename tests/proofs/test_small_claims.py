@@ -8,7 +8,7 @@ import pytest
 
 from arml.proofs import Claim, RecheckReport, Subject
 from arml.proofs.files import _check_claim
-from arml.proofs.formats import DamagedProofError, _check_pointer
+from arml.proofs.formats import DamagedProofError, EntryProof, TreeProof, _check_pointer
 from arml.proofs.validity import check_claim
 
 SUBJECT = Subject(np.eye(2), np.zeros((4, 2)), np.arange(4), np.ones((1, 2)), np.zeros(1, dtype=np.int64))
@@ -98,6 +98,31 @@ def test_pointers_that_describe_something_else_are_refused(pointer, items, total
         _check_pointer("rows", np.array(pointer), items, total)
     _check_pointer("rows", np.array([0, 2, 2, 3]), 3, 3)
     _check_pointer("rows", np.array([0]), 0, 0)
+
+
+TREE = {
+    "point_ptr": np.array([0, 2]), "points": np.arange(2), "node_ptr": np.array([0, 3]), "parent": np.array([-1, 0, 0]),
+    "point": np.array([-1, 0, 0]), "low": np.array([False, True, False]), "pair_ptr": np.array([0, 0, 1, 1]),
+    "pairs": np.array([[0, 1]]), "weight": np.ones(1),
+}  # fmt: skip
+ENTRY = {
+    "entry_ptr": np.array([0, 1]), "entry_other": np.array([2]), "row_ptr": np.array([0, 2]), "row": np.arange(2),
+    "weight": np.ones(2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "name", "named"),
+    [
+        (TreeProof, TREE, "point", "parent, point, low"), (TreeProof, TREE, "low", "parent, point, low"),
+        (TreeProof, TREE, "weight", "pairs, weight"), (EntryProof, ENTRY, "weight", "row, weight"),
+    ],
+)  # fmt: skip
+def test_arrays_that_belong_together_are_of_one_length(kind, arrays, name, named):
+    assert len(kind.from_arrays(CLAIM, arrays)) == 1
+    for other in (arrays[name][:-1], np.concatenate([arrays[name], arrays[name][-1:]])):
+        with pytest.raises(DamagedProofError, match=f"damaged proof: {named} differ in length"):
+            kind.from_arrays(CLAIM, arrays | {name: other})
 
 
 def test_a_report_holds_where_all_of_it_does():

@@ -93,6 +93,7 @@ def test_figure_has_a_panel_per_dataset_and_every_ratio_in_it(runs, exact):
     with paper_style():
         figure = tightness_figure(comparisons(read(runs)))
     assert [axes.get_title() for axes in figure.axes] == ["Splice, K = 11", "USPS, K = 11"]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"radius found / exact radius"}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "Theorem 1",
         "local search",
