@@ -12,6 +12,7 @@ counts instead.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -132,17 +133,23 @@ def _metric(config: RunConfig, data: Dataset, store: Store, device: str) -> Reco
         return store.obtain(address, lambda folder: _keep_metric(config, data, given, folder, device))
     address = metric_address(config, data.digest)
     # Beside the records and not in the record's temporary folder, which dies with the process.
-    checkpoint = store.root / ".checkpoints" / f"{address.id}-{device.replace(':', '-')}.pt"
-    return store.obtain(address, lambda folder: _learn_metric(config, data, folder, device, checkpoint))
+    name = f"{address.id}-{device.replace(':', '-')}.pt"
+    record = store.obtain(address, lambda folder: _learn_metric(config, data, folder, device, store, name))
+    for checkpoint in store.root.glob(f".checkpoints*/{name}"):
+        with contextlib.suppress(OSError):  # another user's, perhaps
+            checkpoint.unlink()  # only now: the metric is stored
+    return record
 
 
-def _learn_metric(config: RunConfig, data: Dataset, folder: Path, device: str, checkpoint: Path) -> dict[str, object]:
-    """Learn and write the metric; ARML resumes from ``checkpoint`` where an earlier process left one."""
+def _learn_metric(
+    config: RunConfig, data: Dataset, folder: Path, device: str, store: Store, name: str
+) -> dict[str, object]:
+    """Learn and write the metric; ARML resumes from the checkpoint ``name`` where an earlier process left one."""
     started = time.monotonic()
     params = _method_params(config)
     if config.method.name == "arml":
-        params |= {"verbose": True, "checkpoint_path": str(checkpoint)}
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint = str(store.working_folder(".checkpoints") / name)
+        params |= {"verbose": True, "checkpoint_path": checkpoint, "keep_checkpoint": True}
     else:
         say(f"{data.name} {config.method.name}: learning the metric (metric-learn gives no estimate of the time left)")
     learner = make_learner(config.method.name, params, random_state=config.seed, device=device)
