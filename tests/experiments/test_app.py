@@ -145,6 +145,6 @@ def test_a_terminated_run_says_so_and_leaves_nothing_half_written(tmp_path: Path
         process.terminate()
         _, error = process.communicate()
     assert process.returncode == 143
-    assert error == "terminated; finished runs are kept, the interrupted one will be redone\n"
+    assert error == "terminated; what is finished is kept, and the same command goes on\n"
     assert records(runs) == {}
     assert list(runs.glob("*/.tmp/*")) == []
