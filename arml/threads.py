@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -21,14 +22,49 @@ class Map(Protocol):
         """``function`` of each of the items, in their order."""
 
 
+class StoppedError(RuntimeError):
+    """A thread's work is not wanted any more; whoever wanted it has an exception of his own by now."""
+
+
+_own = threading.local()
+
+
 @contextmanager
 def workers() -> Iterator[Map]:
-    """A `map` on as many threads as torch has; on one it works in the caller's own, which saves handing over."""
+    """A `map` on as many threads as torch has; on one it works in the caller's own, which saves handing over.
+
+    Where an exception leaves the context (an interruption, say) what was not begun is dropped, and what was ends at its
+    next `stop_if_unwanted`: nobody waits for the rest.
+    """
     if torch.get_num_threads() == 1:
         yield _here
         return
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    unwanted = threading.Event()
+    pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=_begin, initargs=(unwanted,))
+    try:
         yield pool.map
+    except BaseException:
+        unwanted.set()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=unwanted.is_set())
+
+
+def _begin(unwanted: threading.Event) -> None:
+    _own.unwanted = unwanted
+
+
+def stop_if_unwanted() -> None:
+    """For work of many seconds to call every now and then; on the caller's own thread signals are heard meanwhile.
+
+    Raises
+    ------
+    StoppedError
+        If this thread is one of `workers` that were left by an exception.
+    """
+    unwanted = getattr(_own, "unwanted", None)
+    if unwanted is not None and unwanted.is_set():
+        raise StoppedError
 
 
 def _here(function: Callable[..., Result], /, *items: Iterable[Any]) -> Iterator[Result]:

@@ -42,9 +42,9 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
     except UsageError as error:
         return _complain(str(error), EXIT_USAGE)
     except KeyboardInterrupt:
-        return _complain("interrupted; finished runs are kept, the interrupted one will be redone", EXIT_INTERRUPTED)
+        return _complain("interrupted; what is finished is kept, and the same command goes on", EXIT_INTERRUPTED)
     except Terminated:
-        return _complain("terminated; finished runs are kept, the interrupted one will be redone", EXIT_TERMINATED)
+        return _complain("terminated; what is finished is kept, and the same command goes on", EXIT_TERMINATED)
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -12,6 +12,8 @@ counts instead.
 
 from __future__ import annotations
 
+import contextlib
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,12 +30,14 @@ from arml.experiments.config import FromFileConfig, RunConfig, parameters
 from arml.experiments.families import EVALUATIONS
 from arml.experiments.families.base import Inputs
 from arml.experiments.progress import say
-from arml.experiments.provenance import code_at_start, provenance
+from arml.experiments.provenance import code_at_start, package_versions, provenance
 from arml.geometry import as_mahalanobis
 from arml.learners import StoredMetric, load_metric, make_learner, save_metric
 from arml.records.contents import Contents
+from arml.records.format import canonical_json
 from arml.records.integrity import FIT_FIELDS
 from arml.records.points import read_points
+from arml.records.shards import Shards
 from arml.records.store import Address, Record, Store
 from arml.versions import metric_versions, record_versions
 from arml.warmup import warm_up
@@ -132,17 +136,23 @@ def _metric(config: RunConfig, data: Dataset, store: Store, device: str) -> Reco
         return store.obtain(address, lambda folder: _keep_metric(config, data, given, folder, device))
     address = metric_address(config, data.digest)
     # Beside the records and not in the record's temporary folder, which dies with the process.
-    checkpoint = store.root / ".checkpoints" / f"{address.id}-{device.replace(':', '-')}.pt"
-    return store.obtain(address, lambda folder: _learn_metric(config, data, folder, device, checkpoint))
+    name = f"{address.id}-{device.replace(':', '-')}.pt"
+    record = store.obtain(address, lambda folder: _learn_metric(config, data, folder, device, store, name))
+    for checkpoint in store.root.glob(f".checkpoints*/{name}"):
+        with contextlib.suppress(OSError):  # another user's, perhaps
+            checkpoint.unlink()  # only now: the metric is stored
+    return record
 
 
-def _learn_metric(config: RunConfig, data: Dataset, folder: Path, device: str, checkpoint: Path) -> dict[str, object]:
-    """Learn and write the metric; ARML resumes from ``checkpoint`` where an earlier process left one."""
+def _learn_metric(
+    config: RunConfig, data: Dataset, folder: Path, device: str, store: Store, name: str
+) -> dict[str, object]:
+    """Learn and write the metric; ARML resumes from the checkpoint ``name`` where an earlier process left one."""
     started = time.monotonic()
     params = _method_params(config)
     if config.method.name == "arml":
-        params |= {"verbose": True, "checkpoint_path": str(checkpoint)}
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint = str(store.working_folder(".checkpoints") / name)
+        params |= {"verbose": True, "checkpoint_path": checkpoint, "keep_checkpoint": True}
     else:
         say(f"{data.name} {config.method.name}: learning the metric (metric-learn gives no estimate of the time left)")
     learner = make_learner(config.method.name, params, random_state=config.seed, device=device)
@@ -192,14 +202,17 @@ def _evaluation(
         "fit_report": metric_record.content["metric"]["fit_report"],
     }
 
+    address = evaluation_address(config, dataset, learned)
+    shards = Shards(store, address.id, _about(address, device))
+
     def make(folder: Path) -> dict[str, object]:
         """Carry out the evaluation into ``folder``; returns the rest of the record's description."""
         # What is compiled once is not part of the time.
         warmup = warm_up()
-        inputs = Inputs(config, holds, data, metric, device)
+        inputs = Inputs(config, holds, data, metric, device, shards)
         started = time.monotonic()
         evaluation.compute(inputs, folder)
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - started + shards.seconds_read
         return {
             "dataset": dataset,
             "method": _method_section(config),
@@ -219,7 +232,16 @@ def _evaluation(
             ),
         }
 
-    return store.obtain(evaluation_address(config, dataset, learned), make)
+    record = store.obtain(address, make)
+    shards.remove()
+    return record
+
+
+def _about(address: Address, device: str) -> str:
+    """What finished points of an unfinished record must be about: also what its provenance will say of them all."""
+    code = code_at_start()
+    made_by = {"commit": code.commit, "dirty": code.dirty, "versions": package_versions(), "device": device}
+    return canonical_json({"id": address.id, "python": platform.python_version(), **made_by})
 
 
 def _dataset_section(data: Dataset) -> dict[str, object]:

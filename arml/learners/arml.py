@@ -79,6 +79,8 @@ class ARML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         complete. Needs an integer ``random_state``. A file made from other data or parameters is refused.
     checkpoint_every : int
         Epochs between checkpoints.
+    keep_checkpoint : bool
+        Write a checkpoint after the last epoch, too, and leave it there: for who has yet to store the result.
 
     Attributes
     ----------
@@ -107,6 +109,7 @@ class ARML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         verbose: bool = False,
         checkpoint_path: str | Path | None = None,
         checkpoint_every: int = 50,
+        keep_checkpoint: bool = False,
     ) -> None:
         self.n_components = n_components
         self.loss = loss
@@ -124,6 +127,7 @@ class ARML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.verbose = verbose
         self.checkpoint_path = checkpoint_path
         self.checkpoint_every = checkpoint_every
+        self.keep_checkpoint = keep_checkpoint
 
     def fit(self, X: Array, y: NDArray[np.generic]) -> Self:
         """Learn G from points X (n, d) and labels y (n,) of any kind that can be sorted.
@@ -244,7 +248,9 @@ class ARML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
                 if path is not None and training.epoch % self.checkpoint_every == 0 and not training.finished:
                     save_checkpoint(path, training, digest)
-        if path is not None:
+        if path is not None and self.keep_checkpoint:
+            save_checkpoint(path, training, digest)
+        elif path is not None:
             path.unlink(missing_ok=True)
 
     def _store_report(self, training: Training, n_points: int, n_varying: int) -> None:

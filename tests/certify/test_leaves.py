@@ -206,7 +206,7 @@ def leaf_bound(P, c, D, p_error, c_error, pairs, lam, reach, values=None, k=1):
     return proven_bound(
         P, c, D, np.full((2, d), np.inf), np.zeros(n_other) if values is None else values, k, p_error, c_error, reach,
         reach, 0, nothing, nothing, none, np.full(1, CELL, dtype=np.int8), np.array([0, len(lam)]), np.array(pairs),
-        lam, 1,
+        lam, 0, 1,
     )  # fmt: skip
 
 

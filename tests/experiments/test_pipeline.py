@@ -185,6 +185,26 @@ def test_an_interrupted_training_of_arml_is_resumed(tmp_path: Path, monkeypatch:
     assert not checkpoint.exists()
 
 
+def test_a_finished_training_is_not_lost_before_its_metric_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = compose_run(
+        "dataset=toy", "method=arml", "method.max_iter=7", "n_eval=5", "device=cpu", f"output.runs={tmp_path}"
+    )
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "save_metric", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(request)
+    (checkpoint,) = (tmp_path / ".checkpoints").iterdir()
+    monkeypatch.setattr(arml_learner.Training, "run_epoch", interrupt)
+    assert run(request).record.content["metric"]["fit_report"]["n_iter"] == 7
+    assert not checkpoint.exists()
+
+
 def test_threads_are_limited_for_one_run_only(tmp_path: Path) -> None:
     import torch
 

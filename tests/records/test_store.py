@@ -2,17 +2,20 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
+from arml.records import locks
 from arml.records.format import DamagedRecordError, canonical_json
+from arml.records.locks import Lock
 from arml.records.store import Address, Record, Store, read_record
 
 ADDRESS = Address("radii", "toy-euclidean-exact_1nn", {"seed": 42, "k": 1})
@@ -42,7 +45,11 @@ def store(tmp_path: Path, messages: list[str]) -> Store:
 
 def visible(store: Store) -> list[str]:
     """Finished records, as a reader of the root sees them."""
-    return sorted(str(path.relative_to(store.root)) for path in store.root.glob("[!.]*/*"))
+    return sorted(str(path.relative_to(store.root)) for path in store.root.glob("[!.]*/[!.]*"))
+
+
+def half_written(store: Store) -> list[str]:
+    return sorted(path.name for path in store.root.glob("*/.tmp*/*"))
 
 
 def test_a_record_is_made_once_and_then_found(store: Store) -> None:
@@ -74,7 +81,7 @@ def test_a_failure_leaves_nothing(store: Store, failure: BaseException) -> None:
     with pytest.raises(type(failure)):
         store.obtain(ADDRESS, fail)
     assert visible(store) == []
-    assert list((store.root / ".tmp").iterdir()) == []
+    assert half_written(store) == []
     assert not store.obtain(ADDRESS, Maker()).found
 
 
@@ -124,31 +131,138 @@ def test_a_damaged_record_is_reported_moved_aside_and_made_again(
     assert make.calls == 2
     assert len(messages) == 1
     assert reason in messages[0]
-    assert len(list((store.root / ".damaged").iterdir())) == 1
+    assert len(list((store.root / "radii" / ".damaged").iterdir())) == 1
     assert store.obtain(ADDRESS, make).found
 
 
-def test_what_a_dead_process_left_is_removed_and_what_a_live_one_writes_is_not(store: Store) -> None:
-    dead, live = store.root / ".tmp" / ("a" * 64), store.root / ".tmp" / ("b" * 64)
-    other = store.root / ".tmp" / "notes"
-    for folder in (dead, live, other):
-        folder.mkdir(parents=True)
-        (folder / "points.csv").write_text("half")
-    locks = store.root / ".locks"
-    locks.mkdir()
-    with FileLock(locks / f"{'b' * 64}.lock"):
-        store.clean()
-    assert not dead.exists()
-    assert live.exists()
-    assert other.exists()
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from arml.records.store import Address, Store
+
+def make(folder):
+    (folder / "points.csv").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Store(Path(sys.argv[1])).obtain(Address("radii", "toy-euclidean-exact_1nn", {"seed": 42, "k": 1}), make)
+"""
 
 
-def test_a_half_written_folder_of_the_same_record_is_replaced(store: Store) -> None:
-    stale = store.root / ".tmp" / ADDRESS.id
-    stale.mkdir(parents=True)
-    (stale / "leftover").write_text("half")
+def kill_a_maker(root: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(root)], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_is_removed_and_its_lock_taken_over(store: Store, messages: list[str]) -> None:
+    kill_a_maker(store.root)
+    assert len(half_written(store)) == 1
+    store.clean()
+    assert half_written(store) == []
     record = store.obtain(ADDRESS, Maker())
     assert sorted(path.name for path in record.folder.iterdir()) == ["points.csv", "record.json"]
+    assert messages == []
+    assert list((store.root / ".locks").iterdir()) == []
+
+
+def test_one_nodes_clean_up_leaves_what_another_writes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(folder: Path) -> dict[str, object]:
+        with monkeypatch.context() as patch:
+            patch.setattr(locks, "hostname", lambda: "another node")
+            Store(store.root).clean()
+        return Maker()(folder)
+
+    # Also where its lock was taken over or cannot be seen: it may be slow, and not gone.
+    def make_without_lock(folder: Path) -> dict[str, object]:
+        next((store.root / ".locks").glob("*.held")).unlink()
+        return make(folder)
+
+    assert not store.obtain(ADDRESS, make).found
+    assert not store.obtain(Address("radii", "another", {"k": 3}), make_without_lock).found
+
+
+def test_what_nobody_is_known_to_own_is_removed_after_a_day(store: Store) -> None:
+    kill_a_maker(store.root)
+    (folder,) = (store.root / "radii" / ".tmp").iterdir()
+    next((store.root / ".locks").glob("*.held")).unlink()
+    store.clean()
+    assert folder.exists()
+    day_before = time.time() - 24 * 3600 - 1
+    os.utime(folder, (day_before, day_before))
+    store.clean()
+    assert half_written(store) == []
+
+
+def test_of_two_that_make_one_record_the_first_to_finish_is_kept(store: Store) -> None:
+    """As when a node is silent for so long that its lock is taken over, and comes back."""
+    late = Maker()
+
+    def slow(folder: Path) -> dict[str, object]:
+        next((store.root / ".locks").glob("*.held")).unlink()
+        assert not Store(store.root).obtain(ADDRESS, Maker()).found
+        (folder / "extra.csv").write_text("late")
+        return late(folder)
+
+    record = store.obtain(ADDRESS, slow)
+    assert (record.found, late.calls) == (True, 1)
+    assert sorted(path.name for path in record.folder.iterdir()) == ["points.csv", "record.json"]
+    assert half_written(store) == []
+
+
+def test_a_stage_on_another_disk_works(store: Store, messages: list[str], tmp_path: Path) -> None:
+    elsewhere = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path
+    with tempfile.TemporaryDirectory(dir=elsewhere) as disk:
+        store.root.mkdir()
+        (store.root / "radii").symlink_to(disk)
+        record = store.obtain(ADDRESS, Maker())
+        truncate_record(record)
+        assert not store.obtain(ADDRESS, Maker()).found
+        assert store.obtain(ADDRESS, Maker()).found
+    assert len(messages) == 1
+
+
+OTHER_USER = """
+import os, sys
+from pathlib import Path
+os.umask(0o022)
+os.setgid(12345); os.setuid(int(sys.argv[2]))
+from arml.records.store import Address, Store
+
+def make(folder):
+    (folder / "points.csv").write_text("theirs")
+    if sys.argv[3] == "die":
+        os._exit(0)
+    return {"provenance": {}}
+
+store = Store(Path(sys.argv[1]))
+store.clean()
+store.obtain(Address("radii", "toy", {"k": 1}), make)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+@pytest.mark.parametrize("mode", [0o2770, 0o3770])  # the second with the sticky bit: nobody removes another's files
+def test_what_one_user_left_does_not_stop_another(mode: int) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        root = Path(place) / "runs"
+        root.mkdir()
+        os.chown(root, 0, 12345)
+        root.chmod(mode)
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        for user, fate in ((12346, "die"), (12347, "finish")):
+            arguments = [sys.executable, "-c", OTHER_USER, str(root), str(user), fate]
+            done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+        assert Store(root).obtain(Address("radii", "toy", {"k": 1}), Maker()).found
+
+
+def test_a_finished_store_is_read_where_nothing_can_be_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.obtain(ADDRESS, Maker())
+    monkeypatch.setattr(Path, "mkdir", None)
+    monkeypatch.setattr(Lock, "acquire", None)
+    store.clean()
+    assert store.obtain(ADDRESS, Maker()).found
 
 
 CHILD = """

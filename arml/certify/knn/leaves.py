@@ -146,15 +146,18 @@ def proven_bound(
     first_pair: Integers,
     all_pairs: Integers,
     all_lam: Array,
-    n_nodes: int,
+    first: int,
+    end: int,
 ) -> float:
-    """Smallest proven bound over the leaves of a tree: no attack is shorter than that, or than ``reach``.
+    """Smallest proven bound over the leaves among the nodes from ``first`` to before ``end`` of a tree.
+
+    Over all nodes: no attack is shorter than that, or than ``reach``.
 
     Parameters
     ----------
     P, c, D, values, parent ... all_lam : see `arml.certify.knn.tree.grow`; D and the row values have their own rounding
         included; room : see `arml.least_distance.active_set.Workspace`; k = (K + 1) / 2
-    p_error, c_error (m,) : rounding of P and c; claimed : the bound that the search computed; n_nodes : nodes in use
+    p_error, c_error (m,) : rounding of P and c; claimed : the bound that the search computed
     ancestors : how many of a leaf's ancestors may be asked where it shows less than claimed itself
     """
     m, d = P.shape
@@ -165,7 +168,7 @@ def proven_bound(
     status, delta = np.zeros(m, np.int8), np.empty(d)
     margins = np.empty(D.shape[1])
     smallest = reach
-    for leaf in range(n_nodes):
+    for leaf in range(first, end):
         if kind[leaf] == SPLIT or kind[leaf] == VOTE:
             continue
         bound, node = 0.0, leaf

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arml.experiments.config import EvaluationConfig, RunConfig
 from arml.experiments.errors import UsageError
-from arml.experiments.families.base import RADII, Evaluation, Inputs, as_box, point_settings, write_bounds
-from arml.experiments.progress import progress_bar, say
+from arml.experiments.families.base import RADII, Evaluation, Inputs, as_box, point_settings
+from arml.experiments.families.pieces import solved_in_pieces, write_solved
+from arml.experiments.progress import say
 from arml.experiments.rules import BOX, at_least, one_of
+from arml.radii import AttackedBounds
 from arml.records.contents import ATTACK, BOUNDS, Contents
 
 
@@ -87,24 +91,29 @@ def compute(inputs: Inputs, folder: Path) -> None:
     config, data = inputs.config, inputs.data
     evaluation = config.evaluation
     assert isinstance(evaluation, LocalSearchConfig | DecisionBasedConfig)
-    index, X, y = inputs.points(attacked_points(config))
     knn = inputs.classifier()
     steps, start = None, "training"
     if isinstance(evaluation, DecisionBasedConfig):
         steps, start = evaluation.steps, evaluation.start or start
-    box = as_box(evaluation.box)
-    with progress_bar(f"{data.name} {config.method.name}: {evaluation.name}", len(y)) as advance:
+
+    def solve(X: NDArray[np.float64], y: NDArray[np.int64], advance: Callable[[int], None]) -> AttackedBounds:
+        """Attack some of the points."""
         bounds = knn.attacked_radius(
-            X, y, attack=evaluation.name, box=box, seed=config.seed, steps=steps, start=start, progress=advance
-        )
-    for note in bounds.notes:
-        say(f"{data.name} {config.method.name} {evaluation.name}: {note}")
-    found = {"majority": bounds.majority, "queries": bounds.queries}
-    write_bounds(inputs, folder, index, y, knn.predict(X), bounds, **found)
-    assert bounds.perturbation is not None
-    arrays = {"index": index, "perturbation": bounds.perturbation, "majority": bounds.majority_perturbation}
-    present = {name: array for name, array in arrays.items() if array is not None}
-    np.savez_compressed(folder / "attack.npz", allow_pickle=False, **present)
+            X, y, attack=evaluation.name, box=as_box(evaluation.box), seed=config.seed, steps=steps, start=start,
+            progress=advance,
+        )  # fmt: skip
+        for note in bounds.notes:
+            say(f"{data.name} {config.method.name} {evaluation.name}: {note}")
+        return bounds
+
+    # An attack that draws goes on for a batch as a whole: in pieces it would be another one, and take longer.
+    whole = isinstance(evaluation, DecisionBasedConfig)
+    solved = solved_in_pieces(inputs, attacked_points(config), evaluation.name, solve, whole=whole)
+    write_solved(inputs, folder, solved, knn.predict(solved.X))
+    arrays: dict[str, NDArray[np.generic]] = {"index": solved.index, "perturbation": solved.perturbation}
+    if "majority_perturbation" in solved.columns:
+        arrays["majority"] = solved.columns["majority_perturbation"]
+    np.savez_compressed(folder / "attack.npz", allow_pickle=False, **arrays)
 
 
 SEARCH_STAGES = ("certify.knn_bound", "attacks.local_search")

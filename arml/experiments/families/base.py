@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from arml.experiments.config import EvaluationConfig, RunConfig, parameters
 from arml.proofs import Proof
-from arml.radii import RadiusBounds
 from arml.records.contents import Contents
 
 if TYPE_CHECKING:
     from arml.datasets import Dataset
     from arml.learners import StoredMetric
     from arml.neighbors import MahalanobisKNN
+    from arml.records.shards import Shards
 
 #: Folder of the records of points, under the runs root.
 RADII = "radii"
@@ -32,7 +32,7 @@ RADII = "radii"
 class Inputs:
     """What an evaluation works on: the run's configuration, its dataset and metric, and the device to use.
 
-    ``holds`` is what its record is to hold.
+    ``holds`` is what its record is to hold, ``shards`` where finished points of it are kept meanwhile, if they are.
     """
 
     config: RunConfig
@@ -40,6 +40,7 @@ class Inputs:
     data: Dataset
     metric: StoredMetric
     device: str
+    shards: Shards | None = None
 
     def classifier(self) -> MahalanobisKNN:
         """The K-NN classifier under the metric, with the training part of the dataset."""
@@ -112,21 +113,6 @@ def write_points(inputs: Inputs, folder: Path, columns: Mapping[str, Sequence[ob
     from arml.records.points import write_points as write
 
     write(folder / "points.csv", inputs.holds, columns)
-
-
-def write_bounds(
-    inputs: Inputs,
-    folder: Path,
-    index: NDArray[np.int64],
-    label: NDArray[np.int64],
-    prediction: NDArray[np.int64],
-    bounds: RadiusBounds,
-    **more: NDArray[np.generic],
-) -> None:
-    """``points.csv`` of bounds, (n,) each; ``more`` are the columns that a record has besides `BOUNDS`."""
-    columns = {"index": index, "label": label, "prediction": prediction}
-    values = {"lower": bounds.lower, "upper": bounds.upper, "status": bounds.status}
-    write_points(inputs, folder, {**columns, **values, **more})
 
 
 def write_witness(path: Path, index: NDArray[np.int64], perturbation: NDArray[np.float64], proof: Proof) -> None:

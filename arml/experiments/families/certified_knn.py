@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from arml.experiments.config import EvaluationConfig, RunConfig
-from arml.experiments.families.base import RADII, Evaluation, Inputs, point_settings, write_bounds
-from arml.experiments.progress import progress_bar
+from arml.experiments.families.base import RADII, Evaluation, Inputs, point_settings
+from arml.experiments.families.pieces import solved_in_pieces, write_solved
 from arml.experiments.rules import one_of
+from arml.radii import RadiusBounds
 from arml.records.contents import BOUNDS, Contents
 
 
@@ -28,13 +33,17 @@ def contents(config: RunConfig) -> Contents:
 
 def compute(inputs: Inputs, folder: Path) -> None:
     """Theorem 1's bounds of the evaluation subset: ``points.csv``."""
-    config, data = inputs.config, inputs.data
+    config = inputs.config
     assert isinstance(config.evaluation, CertifiedKNNConfig)
-    index, X, y = inputs.points(config.n_eval)
+    norm = float(config.evaluation.norm)
     knn = inputs.classifier()
-    with progress_bar(f"{data.name} {config.method.name}: certified radii", len(y)) as advance:
-        bounds = knn.certified_radius(X, y, norm=float(config.evaluation.norm), progress=advance)
-    write_bounds(inputs, folder, index, y, knn.predict(X), bounds)
+
+    def solve(X: NDArray[np.float64], y: NDArray[np.int64], advance: Callable[[int], None]) -> RadiusBounds:
+        """Bounds of some of the points."""
+        return knn.certified_radius(X, y, norm=norm, progress=advance)
+
+    solved = solved_in_pieces(inputs, config.n_eval, "certified radii", solve)
+    write_solved(inputs, folder, solved, knn.predict(solved.X))
 
 
 EVALUATIONS = (Evaluation(CertifiedKNNConfig, RADII, ("certify.knn_bound",), contents, point_settings, compute),)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from arml.experiments.config import EvaluationConfig, RunConfig
 from arml.experiments.errors import UsageError
-from arml.experiments.families.base import (
-    RADII,
-    Evaluation,
-    Inputs,
-    as_box,
-    point_settings,
-    write_bounds,
-    write_witness,
-)
-from arml.experiments.progress import progress_bar
+from arml.experiments.families.base import RADII, Evaluation, Inputs, as_box, point_settings, write_witness
+from arml.experiments.families.pieces import solved_in_pieces, write_solved
 from arml.experiments.rules import BOX
-from arml.proofs import Proof
+from arml.radii import RadiusBounds
 from arml.records.contents import BOUNDS, Contents
 from arml.records.format import PROOF_FILE
 
@@ -47,16 +43,19 @@ def check(config: RunConfig) -> None:
 
 def compute(inputs: Inputs, folder: Path) -> None:
     """Exact radii of the evaluation subset: ``points.csv``, and ``witness.npz`` with perturbations and proof."""
-    config, data = inputs.config, inputs.data
+    config = inputs.config
     assert isinstance(config.evaluation, Exact1NNConfig)
-    index, X, y = inputs.points(config.n_eval)
+    box = as_box(config.evaluation.box)
     knn = inputs.classifier()
-    with progress_bar(f"{data.name} {config.method.name}: exact radii", len(y)) as advance:
-        bounds = knn.exact_radius(X, y, box=as_box(config.evaluation.box), progress=advance)
-    write_bounds(inputs, folder, index, y, knn.predict(X), bounds)
-    assert bounds.perturbation is not None
-    assert isinstance(bounds.certificate, Proof)
-    write_witness(folder / PROOF_FILE, index, bounds.perturbation, bounds.certificate)
+
+    def solve(X: NDArray[np.float64], y: NDArray[np.int64], advance: Callable[[int], None]) -> RadiusBounds:
+        """Exact radii of some of the points."""
+        return knn.exact_radius(X, y, box=box, progress=advance)
+
+    solved = solved_in_pieces(inputs, config.n_eval, "exact radii", solve)
+    write_solved(inputs, folder, solved, knn.predict(solved.X))
+    assert solved.proof is not None
+    write_witness(folder / PROOF_FILE, solved.index, solved.perturbation, solved.proof)
 
 
 EVALUATIONS = (Evaluation(Exact1NNConfig, RADII, ("certify.one_nn",), contents, point_settings, compute, check),)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arml.experiments.config import EvaluationConfig, RunConfig
 from arml.experiments.errors import UsageError
-from arml.experiments.families.base import (
-    RADII,
-    Evaluation,
-    Inputs,
-    as_box,
-    point_settings,
-    write_bounds,
-    write_witness,
-)
-from arml.experiments.progress import progress_bar
+from arml.experiments.families.base import RADII, Evaluation, Inputs, as_box, point_settings, write_witness
+from arml.experiments.families.pieces import solved_in_pieces, write_solved
 from arml.experiments.rules import BOX, at_least, one_of
-from arml.proofs import Proof
-from arml.radii import SearchedBounds
+from arml.radii import RadiusBounds
 from arml.records.contents import BOUNDS, SEARCH, Contents
 from arml.records.format import PROOF_FILE
 
@@ -59,24 +52,26 @@ def compute(inputs: Inputs, folder: Path) -> None:
 
     With proofs these lie in ``witness.npz``, beside the proof.
     """
-    config, data = inputs.config, inputs.data
+    config = inputs.config
     evaluation = config.evaluation
     assert isinstance(evaluation, ExactKNNConfig)
-    index, X, y = inputs.points(config.n_eval)
     knn = inputs.classifier()
-    with progress_bar(f"{data.name} {config.method.name}: exact radii, K = {config.k}", len(y)) as advance:
-        bounds = knn.exact_radius(
+
+    def solve(X: NDArray[np.float64], y: NDArray[np.int64], advance: Callable[[int], None]) -> RadiusBounds:
+        """Exact radii of some of the points."""
+        return knn.exact_radius(
             X, y, box=as_box(evaluation.box), event=evaluation.event, max_nodes=evaluation.max_nodes,
             proofs=evaluation.proofs, progress=advance,
         )  # fmt: skip
-    assert isinstance(bounds, SearchedBounds)
-    write_bounds(inputs, folder, index, y, knn.predict(X), bounds, nodes=bounds.nodes)
-    assert bounds.perturbation is not None
+
+    solved = solved_in_pieces(inputs, config.n_eval, f"exact radii, K = {config.k}", solve, alone=True)
+    write_solved(inputs, folder, solved, knn.predict(solved.X))
+    perturbation = solved.perturbation
     if evaluation.proofs:
-        assert isinstance(bounds.certificate, Proof)
-        write_witness(folder / PROOF_FILE, index, bounds.perturbation, bounds.certificate)
+        assert solved.proof is not None
+        write_witness(folder / PROOF_FILE, solved.index, perturbation, solved.proof)
     else:
-        arrays = {"index": index, "perturbation": bounds.perturbation}
+        arrays = {"index": solved.index, "perturbation": perturbation}
         np.savez_compressed(folder / "perturbation.npz", allow_pickle=False, **arrays)
 
 
