@@ -1,11 +1,12 @@
-"""Work on test points: on however many threads, the results come in order."""
+"""Work on test points: in order on however many threads, and ended by an exception."""
 
 import threading
+import time
 
 import pytest
 import torch
 
-from arml.threads import workers
+from arml.threads import stop_if_unwanted, workers
 
 
 @pytest.fixture
@@ -36,3 +37,35 @@ def test_errors_reach_the_caller(threads, count):
     threads(count)
     with workers() as side_by_side, pytest.raises(ZeroDivisionError):
         list(side_by_side(lambda a: 1 / a, [1, 0]))
+
+
+def test_an_exception_ends_what_the_threads_were_doing(threads):
+    threads(2)
+    begun, both = [], threading.Barrier(3)
+
+    def work(item):
+        """The first two go on until they are stopped."""
+        begun.append(item)
+        both.wait()
+        while True:
+            stop_if_unwanted()
+            time.sleep(0.001)
+
+    def interrupted():
+        with workers() as side_by_side:
+            side_by_side(work, range(50))
+            both.wait()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert sorted(begun) == [0, 1]
+
+
+def test_without_an_exception_all_is_done(threads):
+    threads(2)
+    done = []
+    with workers() as side_by_side:
+        side_by_side(done.append, range(50))
+    assert sorted(done) == list(range(50))
+    stop_if_unwanted()

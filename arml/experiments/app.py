@@ -149,6 +149,8 @@ def _with_argv(argv: list[str], task: Callable[[], None]) -> None:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
+    # A scheduler may say it twice; the second must not disturb the putting away.
+    signal.signal(signum, signal.SIG_IGN)
     raise Terminated
 
 

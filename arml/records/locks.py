@@ -8,8 +8,9 @@ process looked on for so long, which two clocks need not agree on. A process of 
 silent.
 
 Taking over is renaming the file away, which only one can do; whoever finds that he has renamed another lock than he
-judged puts it back. So two owners at a time are next to impossible but for one who was silent and comes back, and no
-promise is made that there are none: what owners write must stand the other, as the store's folders named by token do.
+judged puts it back. So two owners at a time are next to impossible but for one who was silent and comes back (he may
+have been suspended, or in a call that held up all his threads), and no promise is made that there are none: what owners
+write must stand the other, as the store's folders named by token do.
 """
 
 from __future__ import annotations
