@@ -159,6 +159,12 @@ def test_a_damaged_ledger_is_refused_in_words(runs, ledger, name, content, words
     assert words in warnings[0]
 
 
+def test_what_was_written_is_read_again_before_it_is_called_published(runs, ledger, monkeypatch):
+    monkeypatch.setattr(module, "write_text", lambda path, text: path.write_text('["points.csv"]'))
+    with pytest.raises(DamagedRecordError, match="names other files"):
+        publish(one(runs), ledger)
+
+
 def test_what_is_larger_than_any_record_is_not_uncompressed(runs, ledger, monkeypatch):
     done = publish(one(runs), ledger)
     monkeypatch.setattr("arml.records.format._LARGEST", 10)

@@ -1,11 +1,13 @@
+import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from arml.records.contents import BOUNDS
 from arml.records.format import SCHEMA, read_description
-from arml.records.reader import read_boundary_records, read_radii_records, tidy
+from arml.records.reader import all_records, read_boundary_records, read_radii_records, tidy
 from arml.records.store import Address
 from arml.subset import evaluation_indices
 from arml.versions import VERSIONS
@@ -395,3 +397,39 @@ def test_a_grid_that_contradicts_its_key_is_refused(runs):
     warnings: list[str] = []
     assert read_boundary_records(runs, warnings.append) == []
     assert "evaluation.k is 3 in its section, 1 in the key" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prediction": np.zeros((5, 4), dtype=int)}, {"prediction": np.zeros(25, dtype=int)}, {"xx": np.zeros((5, 1))},
+        {"yy": np.zeros((5, 1))}, {"yy": np.zeros(4)},
+    ],
+)  # fmt: skip
+def test_a_grid_whose_axes_do_not_fit_is_refused(runs, changed):
+    folder = write_boundary(runs, "euclidean", np.eye(2), resolution=5)
+    with np.load(folder / "grid.npz") as stored:
+        arrays = dict(stored) | changed
+    np.savez(folder / "grid.npz", **arrays)
+    digest = hashlib.sha256((folder / "grid.npz").read_bytes()).hexdigest()
+    edited(folder, lambda record: record["files"].update({"grid.npz": digest}))
+    warnings: list[str] = []
+    assert read_boundary_records(runs, warnings.append) == []
+    assert "grid.npz: prediction has shape" in warnings[0]
+
+
+def test_of_the_users_own_records_those_count_that_the_ledger_does_not_have(runs, tmp_path):
+    ledger = tmp_path / "ledger"
+    one = write_radii(ledger, "usps", "arml", np.ones(2))
+    write_radii(ledger, "usps", "nca", np.ones(2))
+    # The same record, the same id with other radii, and one of its own.
+    shutil.copytree(one, runs / "radii" / one.name)
+    write_radii(runs, "usps", "nca", np.full(2, 2.0))
+    write_radii(runs, "usps", "lmnn", np.ones(2))
+
+    def told(where, own=runs):
+        return [(record.method, record.local) for record in all_records(own, where, pytest.fail)]
+
+    assert told(ledger) == [("arml", False), ("nca", False), ("lmnn", True), ("nca", True)]
+    assert told(None) == [("arml", True), ("lmnn", True), ("nca", True)]
+    assert told(ledger, tmp_path / "none") == [("arml", False), ("nca", False)]

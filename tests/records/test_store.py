@@ -85,6 +85,15 @@ def test_a_failure_leaves_nothing(store: Store, failure: BaseException) -> None:
     assert not store.obtain(ADDRESS, Maker()).found
 
 
+def test_a_record_is_on_the_disk_before_it_is_in_its_place(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[str, bool]] = []
+    target = store.root / ADDRESS.folder_name
+    monkeypatch.setattr("arml.records.store._flush_to_disk", lambda path: flushed.append((path.name, target.exists())))
+    store.obtain(ADDRESS, Maker())
+    assert sorted(flushed[:2]) == [("points.csv", False), ("record.json", False)]
+    assert flushed[2:] == [(ADDRESS.id, False), ("radii", True)]
+
+
 def test_a_value_that_json_cannot_hold_leaves_nothing(store: Store) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         store.obtain(ADDRESS, lambda folder: {"provenance": {}, "loss": float("nan")})
@@ -133,6 +142,9 @@ def test_a_damaged_record_is_reported_moved_aside_and_made_again(
     assert reason in messages[0]
     assert len(list((store.root / "radii" / ".damaged").iterdir())) == 1
     assert store.obtain(ADDRESS, make).found
+    harm(again)
+    assert not store.obtain(ADDRESS, make).found
+    assert len(list((store.root / ".damaged").iterdir())) == 2
 
 
 KILLED = """
