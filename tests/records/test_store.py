@@ -91,7 +91,10 @@ def test_a_record_is_on_the_disk_before_it_is_in_its_place(store: Store, monkeyp
     monkeypatch.setattr("arml.records.store._flush_to_disk", lambda path: flushed.append((path.name, target.exists())))
     store.obtain(ADDRESS, Maker())
     assert sorted(flushed[:2]) == [("points.csv", False), ("record.json", False)]
-    assert flushed[2:] == [(ADDRESS.id, False), ("radii", True)]
+    (folder, was_there), place = flushed[2:]
+    assert folder.startswith(ADDRESS.id)
+    assert not was_there
+    assert place == ("radii", True)
 
 
 def test_a_value_that_json_cannot_hold_leaves_nothing(store: Store) -> None:
@@ -144,7 +147,7 @@ def test_a_damaged_record_is_reported_moved_aside_and_made_again(
     assert store.obtain(ADDRESS, make).found
     harm(again)
     assert not store.obtain(ADDRESS, make).found
-    assert len(list((store.root / ".damaged").iterdir())) == 2
+    assert len(list((store.root / "radii" / ".damaged").iterdir())) == 2
 
 
 KILLED = """

@@ -17,7 +17,7 @@ from arml.reports.check import compare_claims
 from arml.reports.claims import load_reasons, make_claims
 from arml.reports.earlier import REMARK, cells_without_records, with_earlier
 from arml.reports.footnotes import footnotes
-from arml.reports.layout import latex
+from arml.reports.latex import latex
 from arml.reports.published import dataset_order, method_order
 from arml.reports.sandwich import check_sandwich
 from arml.reports.selection import DEMO, EXACT, TABLE1, TABLE2, choose_records
