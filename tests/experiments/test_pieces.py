@@ -63,6 +63,7 @@ def test_an_interrupted_record_goes_on_and_is_the_same(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pieces, "PIECE", 5)
+    monkeypatch.setattr(pieces, "LARGE_PIECE", 5)
     monkeypatch.setattr(pieces, "WORTH_KEEPING", 0.0)
     whole = content(make(name, tmp_path / "whole"))
     method = METHODS.get(name, "exact_radius")
@@ -101,6 +102,7 @@ def test_a_joined_proof_is_that_of_all_points_at_once(
 ) -> None:
     at_once = make(name, tmp_path / "at once") if name == "exact_1nn" else None
     monkeypatch.setattr(pieces, "PIECE", 7)
+    monkeypatch.setattr(pieces, "LARGE_PIECE", 7)
     joined = make(name, tmp_path / "joined")
     assert Checker().check(joined.record.folder).verdict is Verdict.CONFIRMED
     if at_once is None:
@@ -127,6 +129,7 @@ def interrupt_after(calls: int, runs: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_only_the_piece_that_was_under_way_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of pieces that took too little time to be worth a file until then."""
     monkeypatch.setattr(pieces, "PIECE", 5)
+    monkeypatch.setattr(pieces, "LARGE_PIECE", 5)
     interrupt_after(3, tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.glob(".shards/*/*.npz")] == ["0-15.npz"]
 
@@ -136,6 +139,7 @@ def test_a_shard_that_cannot_be_used_is_computed_again(
     harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pieces, "PIECE", 5)
+    monkeypatch.setattr(pieces, "LARGE_PIECE", 5)
     whole = content(make("exact_1nn", tmp_path / "whole"))
     monkeypatch.setattr(pieces, "WORTH_KEEPING", 0.0)
     interrupt_after(3, tmp_path / "parts", monkeypatch)
@@ -158,6 +162,7 @@ def test_a_shard_that_cannot_be_used_is_computed_again(
 
 def test_the_time_of_a_record_is_that_of_all_its_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE", 5)
+    monkeypatch.setattr(pieces, "LARGE_PIECE", 5)
     interrupt_after(3, tmp_path, monkeypatch)
     (path,) = tmp_path.glob(".shards/*/*.npz")
     np.savez(path, **dict(read_arrays(path)) | {"_seconds": np.array(1234.5)})
@@ -168,6 +173,7 @@ def test_the_time_of_a_record_is_that_of_all_its_pieces(tmp_path: Path, monkeypa
 
 def test_attacks_that_draw_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE", 5)
+    monkeypatch.setattr(pieces, "LARGE_PIECE", 5)
     sizes: list[int] = []
     attacked = MahalanobisKNN.attacked_radius
 

@@ -9,7 +9,7 @@ from .two_nodes import exercise
 
 @pytest.mark.slow
 def test_two_nodes_that_are_killed_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    tally = exercise(tmp_path, kills=50)
+    tally = exercise(tmp_path, kills=15)
     assert tally.wrong == []
     assert tally.twice == []
     assert tally.records > 0

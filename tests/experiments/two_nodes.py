@@ -115,7 +115,7 @@ def made(root: Path, number: int, seed: int):  # type: ignore[no-untyped-def]
 
     from .composing import compose_run
 
-    pieces.PIECE, pieces.WORTH_KEEPING = 1, 0.0
+    pieces.PIECE, pieces.LARGE_PIECE, pieces.WORTH_KEEPING = 1, 1, 0.0
     arguments = ("dataset=toy", "device=cpu", "threads=1", f"seed={seed}", f"output.runs={root}")
     return run(compose_run(*arguments, *EVALUATIONS[number]))
 

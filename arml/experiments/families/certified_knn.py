@@ -42,7 +42,7 @@ def compute(inputs: Inputs, folder: Path) -> None:
         """Bounds of some of the points."""
         return knn.certified_radius(X, y, norm=norm, progress=advance)
 
-    solved = solved_in_pieces(inputs, config.n_eval, "certified radii", solve)
+    solved = solved_in_pieces(inputs, config.n_eval, "certified radii", solve, large=True)
     write_solved(inputs, folder, solved, knn.predict(solved.X))
 
 

@@ -52,7 +52,7 @@ def compute(inputs: Inputs, folder: Path) -> None:
         """Exact radii of some of the points."""
         return knn.exact_radius(X, y, box=box, progress=advance)
 
-    solved = solved_in_pieces(inputs, config.n_eval, "exact radii", solve)
+    solved = solved_in_pieces(inputs, config.n_eval, "exact radii", solve, large=True)
     write_solved(inputs, folder, solved, knn.predict(solved.X))
     assert solved.proof is not None
     write_witness(folder / PROOF_FILE, solved.index, solved.perturbation, solved.proof)

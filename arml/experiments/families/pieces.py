@@ -4,8 +4,8 @@ What a piece leaves are plain arrays with a row per point and the arrays of its 
 (`arml.records.shards`) as soon as enough seconds of work are in them, read back by whoever makes the record next, and
 joined at the end.
 
-Most evaluations have pieces of `PIECE` points, in the order of the evaluation subset, whatever was interrupted when:
-the rounding of a matrix product depends on how many rows it has, and a record's last digits must not depend on the
+Most evaluations have pieces of `PIECE` or `LARGE_PIECE` points, in the order of the evaluation subset, whatever was
+interrupted when: the rounding of a matrix product depends on how many rows it has, and a record's last digits must not depend on the
 time of day. Where points take long and nothing depends on their company (a search for each) pieces are as large as what
 may be lost.
 """
@@ -28,8 +28,9 @@ from arml.proofs.joining import joined
 from arml.radii import RadiusBounds
 from arml.records.shards import Shard
 
-#: Points of a piece whose numbers may depend, in their last digits, on which points are computed together.
-PIECE = 100
+#: Points of a piece whose numbers may depend, in their last digits, on which points are computed together; and where
+#: a matrix product over them is most of the work, which few rows would make dear.
+PIECE, LARGE_PIECE = 100, 1000
 #: Seconds that a piece of points that do not should take.
 LONG_ENOUGH = 15.0
 #: Seconds of work that are worth a file.
@@ -60,15 +61,22 @@ class Solved:
 
 
 def solved_in_pieces(
-    inputs: Inputs, n_eval: int | None, title: str, solve: Solve, *, alone: bool = False, whole: bool = False
+    inputs: Inputs,
+    n_eval: int | None,
+    title: str,
+    solve: Solve,
+    *,
+    alone: bool = False,
+    large: bool = False,
+    whole: bool = False,
 ) -> Solved:
     """What ``solve`` makes of the evaluation subset of ``n_eval`` points, or of all.
 
     ``solve`` is given points, labels, and what to tell how many are done. ``alone`` says that what a point gets does
-    not depend on its company, ``whole`` that all points have to be computed at once.
+    not depend on its company, ``large`` that pieces are to be large, ``whole`` that all points have to be computed at once.
     """
     index, X, y = inputs.points(n_eval)
-    size = _size_of_pieces(len(y) if whole else PIECE, alone)
+    size = _size_of_pieces(len(y) if whole else LARGE_PIECE if large else PIECE, alone)
     done: list[Shard] = []
     fresh: list[Shard] = []
 
