@@ -5,9 +5,9 @@ What a piece leaves are plain arrays with a row per point and the arrays of its 
 joined at the end.
 
 Most evaluations have pieces of `PIECE` or `LARGE_PIECE` points, in the order of the evaluation subset, whatever was
-interrupted when: the rounding of a matrix product depends on how many rows it has, and a record's last digits must not depend on the
-time of day. Where points take long and nothing depends on their company (a search for each) pieces are as large as what
-may be lost.
+interrupted when: the rounding of a matrix product depends on how many rows it has, and a record's last digits must not
+depend on the time of day. Where points take long and nothing depends on their company (a search for each) pieces are as
+large as what may be lost.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def solved_in_pieces(
     """What ``solve`` makes of the evaluation subset of ``n_eval`` points, or of all.
 
     ``solve`` is given points, labels, and what to tell how many are done. ``alone`` says that what a point gets does
-    not depend on its company, ``large`` that pieces are to be large, ``whole`` that all points have to be computed at once.
+    not depend on its company, ``large`` that pieces are to be large, ``whole`` that all have to be computed at once.
     """
     index, X, y = inputs.points(n_eval)
     size = _size_of_pieces(len(y) if whole else LARGE_PIECE if large else PIECE, alone)
