@@ -8,6 +8,7 @@ from arml.records.contents import POINT, Contents
 from arml.records.files import parse_csv
 from arml.records.format import DamagedRecordError
 from arml.records.points import check_attained, read_points, write_points
+from arml.subset import evaluation_indices
 
 HOLDS = Contents("point", "measured", {**POINT, "radius": "float", "note": "text"}, counts="radius")
 COLUMNS = {
@@ -71,3 +72,11 @@ def test_perturbations_are_a_matrix_of_floats(tmp_path, perturbation):
     np.savez(tmp_path / "witness.npz", **arrays)
     with pytest.raises(DamagedRecordError, match=r"witness\.npz holds no perturbations, or not as a matrix of floats"):
         check_attained(points, tmp_path / "witness.npz")
+
+
+def test_the_points_of_an_evaluation_are_one_array_that_nobody_may_change():
+    chosen = evaluation_indices(20, 5, 42)
+    assert chosen is evaluation_indices(20, 5, 42)
+    with pytest.raises(ValueError, match="read-only"):
+        chosen[0] = 0
+    assert chosen.tolist() == evaluation_indices(20, None, 42)[:5].tolist()
