@@ -18,14 +18,13 @@ import numpy as np
 import pandas as pd
 
 from arml.experiments.errors import UsageError
-from arml.experiments.overrides import jobs
+from arml.experiments.overrides import FROM_RECORD, jobs
 from arml.records.contents import Contents
 from arml.records.format import DamagedRecordError, canonical_json
 from arml.records.integrity import outdated
 from arml.records.ledger import describe
 from arml.records.points import read_points
 
-PREFIX = "from_record="
 #: Where a record is looked for by its id.
 ROOTS = ("results/runs", "results/records")
 
@@ -58,7 +57,7 @@ def make_again(arguments: Sequence[str], config_dir: Path) -> Again:
     UsageError
         If there is no such record, it is none of radii, or it is damaged.
     """
-    [name] = [argument.removeprefix(PREFIX) for argument in arguments if argument.startswith(PREFIX)]
+    [name] = [argument.removeprefix(FROM_RECORD) for argument in arguments if argument.startswith(FROM_RECORD)]
     folder = find(name, [Path(root) for root in ROOTS])
     try:
         content = describe(folder)
@@ -68,7 +67,7 @@ def make_again(arguments: Sequence[str], config_dir: Path) -> Again:
     except DamagedRecordError as error:
         raise UsageError(f"from_record={name}: {folder} cannot be made again: {error}") from error
     with tempfile.TemporaryDirectory(prefix="arml-again-") as temporary:
-        more = [argument for argument in arguments if not argument.startswith(PREFIX)]
+        more = [argument for argument in arguments if not argument.startswith(FROM_RECORD)]
         overrides = [*overrides_of(content["key"]), *more, f"output.runs={temporary}"]
         [job] = jobs(overrides, config_dir, multirun=False)
         kept = _take_metric(folder, content, Path(temporary))

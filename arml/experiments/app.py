@@ -17,11 +17,10 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
-from arml.experiments.again import PREFIX, make_again
 from arml.experiments.checks import checked
 from arml.experiments.config import RunConfig
 from arml.experiments.errors import UsageError
-from arml.experiments.overrides import CONFIG_NAME, jobs, narrowed, quoted_paths
+from arml.experiments.overrides import CONFIG_NAME, FROM_RECORD, jobs, narrowed, quoted_paths
 from arml.experiments.schemas import register
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
@@ -51,7 +50,9 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
 
 def _main(arguments: list[str], config_dir: Path) -> int:
     register()
-    if any(argument.startswith(PREFIX) for argument in arguments):
+    if any(argument.startswith(FROM_RECORD) for argument in arguments):
+        from arml.experiments.again import make_again  # reads records, which takes pandas
+
         outcome = make_again(arguments, config_dir)
         print(outcome, flush=True)
         return EXIT_FAILED if outcome.differences else 0

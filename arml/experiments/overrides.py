@@ -35,6 +35,8 @@ GROUPS = ("dataset", "method", "evaluation", "experiment")
 PATHS = ("method.path", "data.root", "output.runs")
 #: Not among the methods that ``method=glob(...)`` ranges over: it is useless without a path.
 NEVER_GLOBBED = "from_file"
+#: What asks for a record to be made again, instead of a run (`arml.experiments.again`).
+FROM_RECORD = "from_record="
 
 
 @dataclass(frozen=True)
