@@ -116,7 +116,14 @@ def read_radii_records(
     ``warn`` is called once per record that is left out: a damaged one, or, unless ``allow_old``, one of an older
     version of the code. ``local`` says whether ``runs`` are the user's own, and not the ledger.
     """
-    records = _read_all(runs / "radii", read_radii_record, warn, allow_old)
+
+    def read(folder: Path) -> RadiiRecord:
+        """A record; one of the user's own has to be whole, or who deletes a proof would only have to say so."""
+        if local and left_out(folder):
+            raise DamagedRecordError(f"it does without {', '.join(sorted(left_out(folder)))}, as the ledger alone may")
+        return read_radii_record(folder)
+
+    records = _read_all(runs / "radii", read, warn, allow_old)
     return [replace(record, local=local) for record in records]
 
 

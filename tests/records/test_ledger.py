@@ -155,8 +155,17 @@ def test_a_damaged_ledger_is_refused_in_words(runs, ledger, name, content, words
     done = publish(one(runs), ledger)
     (done.folder / name).write_bytes(content)
     warnings = []
-    assert read_radii_records(ledger, warnings.append) == []
+    assert read_radii_records(ledger, warnings.append, local=False) == []
     assert words in warnings[0]
+
+
+def test_outside_of_the_ledger_no_proof_is_left_out(runs, ledger):
+    """Or whoever doubles the radii and deletes the proof would only have to say so."""
+    publish(one(runs), ledger)
+    warnings = []
+    assert read_radii_records(ledger, warnings.append, local=True) == []
+    assert "does without witness.npz, as the ledger alone may" in warnings[0]
+    assert len(read_radii_records(ledger, pytest.fail, local=False)) == 1
 
 
 def test_what_was_written_is_read_again_before_it_is_called_published(runs, ledger, monkeypatch):
