@@ -116,7 +116,7 @@ def publish(
     content = describe(folder)
     if "dirty" not in allow:
         _require_clean(content)
-    old = outdated(content["key"]) if content["stage"] != "metrics" else ""
+    old = outdated(content["key"])
     if old and "old" not in allow:
         raise RefusedError(
             f"{folder.name} was made by an older version of the code ({old}); run it again, or allow old"
@@ -167,7 +167,7 @@ def _description(folder: Path) -> str:
 def _require_best(folder: Path, content: Mapping[str, Any], rivals: Collection[Path]) -> None:
     for rival in rivals:
         other = json.loads(_description(rival))
-        if other["stage"] != "metrics" and outdated(other["key"]):
+        if outdated(other["key"]):
             continue
         if effort(other) > effort(content):
             raise RefusedError(
